@@ -1,0 +1,72 @@
+//! What crosses the boundary between the kernel programs and the agent, nothing else.
+//!
+//! Every type is `repr(C)`, made of fixed-width integers and arrays of them, and has its size asserted.
+//! Kernel times are nanoseconds; memory is in pages of the running kernel; identities are explained at
+//! the field that carries them.
+#![no_std]
+
+pub mod counters;
+pub mod event;
+pub mod histogram;
+pub mod offsets;
+pub mod task;
+
+pub use counters::{Book, BookKey, Closed, ClosedKey, Counters, Lives};
+pub use event::{CgroupEvent, EventHeader, EventKind, OomEvent};
+pub use histogram::Histogram;
+pub use offsets::Offsets;
+pub use task::{RecordKind, TaskFlags, TaskRecord, TaskState};
+
+/// An executable's base name, NUL-padded; at most 63 bytes are kept.
+pub type ExeName = [u8; 64];
+
+/// The executable id under which everything beyond the per-cgroup bound is booked (`_other`).
+pub const EXE_OTHER: u64 = 0;
+
+/// How many executables one cgroup gets a book of its own for; the rest share [`EXE_OTHER`].
+pub const EXES_PER_CGROUP: u32 = 32;
+
+/// The cgroup id under which work is booked when no cgroup entry is left.
+pub const CGROUP_OVERFLOW: u64 = 0;
+
+/// What the kernel side counts when something did not fit or was not there: the index into the `LOSSES` map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Loss {
+    /// A task's state could not be created (no memory, or its map is full).
+    TaskState = 0,
+    /// A dying task's state could not be read, so its last increment is missing.
+    Closing = 1,
+    /// No free entry for a (cgroup, executable) book; the increment went to the overflow book.
+    Book = 2,
+    /// No free entry for a process with closed threads; its process total lacks them.
+    Closed = 3,
+    /// No free cgroup entry; its waits share the overflow histogram.
+    Cgroup = 4,
+    /// No free entry for an executable's name.
+    Exe = 5,
+    /// The ring buffer was full.
+    Event = 6,
+    /// A task record could not be written to the reader.
+    Record = 7,
+}
+
+impl Loss {
+    /// Every reason, in index order.
+    pub const ALL: [Loss; 8] =
+        [Loss::TaskState, Loss::Closing, Loss::Book, Loss::Closed, Loss::Cgroup, Loss::Exe, Loss::Event, Loss::Record];
+
+    /// The name it has as an attribute value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Loss::TaskState => "task_state",
+            Loss::Closing => "closing",
+            Loss::Book => "book",
+            Loss::Closed => "closed",
+            Loss::Cgroup => "cgroup",
+            Loss::Exe => "exe",
+            Loss::Event => "event",
+            Loss::Record => "record",
+        }
+    }
+}

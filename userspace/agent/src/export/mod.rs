@@ -1,0 +1,1 @@
+//! The ways out: Prometheus text and OTLP, both from a [`crate::snapshot::Snapshot`].

@@ -1,0 +1,10 @@
+//! The podscope agent: loads the kernel programs, attributes what they count to pods, and exports it.
+//!
+//! Rooms and their rules are on the map in ARCHITECTURE.md. `kernel` is the only room that may use `unsafe`.
+
+pub mod accounting;
+pub mod cgroup;
+pub mod export;
+pub mod runtime;
+pub mod snapshot;
+pub mod status;

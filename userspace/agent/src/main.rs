@@ -1,0 +1,3 @@
+//! The podscope agent.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Container runtimes: which pod a container id belongs to.

@@ -1,0 +1,65 @@
+//! The closed sets of attribute values.
+
+/// An attribute of a metric and the only values it takes.
+#[derive(Debug)]
+pub struct Attribute {
+    /// OpenTelemetry key.
+    pub key: &'static str,
+    /// All values, in the order of [`crate::Metric::combination`].
+    pub values: &'static [&'static str],
+}
+
+macro_rules! attributes {
+    ($($(#[$doc:meta])* $name:ident = $key:literal [$($value:literal),* $(,)?];)*) => {
+        $($(#[$doc])* pub static $name: Attribute = Attribute { key: $key, values: &[$($value),*] };)*
+        /// Every attribute.
+        pub static ATTRIBUTES: &[&Attribute] = &[$(&$name),*];
+    };
+}
+
+attributes! {
+    /// User or kernel time.
+    CPU_MODE = "cpu.mode" ["user", "system"];
+    /// Given up or taken away.
+    SWITCH_TYPE = "process.context_switch.type" ["voluntary", "involuntary"];
+    /// Without or with I/O.
+    FAULT_TYPE = "system.paging.fault.type" ["minor", "major"];
+    /// To or from storage.
+    IO_DIRECTION = "disk.io.direction" ["read", "write"];
+    /// What a page of a process is; only the first three and hugetlb are resident.
+    MEMORY_KIND = "podscope.memory.kind" ["anonymous", "file", "shared", "swap", "hugetlb"];
+    /// How a process came to an executable or container.
+    START_TYPE = "podscope.process.start.type" ["fork", "exec", "moved"];
+    /// How a process left an executable or container.
+    END_TYPE = "podscope.process.end.type" ["exit", "exec", "moved"];
+    /// What tasks stalled on.
+    PRESSURE_RESOURCE = "podscope.pressure.resource" ["cpu", "memory", "io"];
+    /// Some or all tasks stalled.
+    PRESSURE_KIND = "podscope.pressure.kind" ["some", "full"];
+    /// Whose limit an OOM kill enforced.
+    OOM_SCOPE = "podscope.oom.scope" ["container", "pod", "node", "other", "unknown"];
+    /// A kernel program.
+    PROGRAM = "podscope.bpf.program" [
+        "sched_switch", "sched_process_fork", "sched_process_exec", "sched_process_exit",
+        "sched_wakeup", "sched_wakeup_new",
+        "cgroup_mkdir", "cgroup_rmdir", "cgroup_rename", "cgroup_attach_task", "mark_victim",
+        "mm_vmscan_direct_reclaim_begin", "mm_vmscan_direct_reclaim_end",
+        "mm_vmscan_memcg_reclaim_begin", "mm_vmscan_memcg_reclaim_end", "task",
+    ];
+    /// A kernel map.
+    MAP = "podscope.bpf.map" ["tasks", "books", "closed", "cgroups", "waits", "exes", "events"];
+    /// What could not be kept.
+    LOSS = "podscope.loss.reason" [
+        "task_state", "closing", "book", "closed", "cgroup", "exe", "event", "record",
+    ];
+    /// Why a process has no pod.
+    UNATTRIBUTED = "podscope.unattributed.reason" [
+        "no_cgroup_path", "no_runtime", "unknown_container", "pod_without_container",
+    ];
+    /// What became of something that was to be exported.
+    EXPORT_RESULT = "podscope.export.result" ["sent", "rejected", "failed", "dropped"];
+    /// Part of a collection.
+    PHASE = "podscope.collection.phase" ["books", "tasks", "cgroups", "proc", "account"];
+    /// Something the agent reads from or writes to.
+    AGENT_SOURCE = "podscope.source" ["btf", "cgroup", "runtime", "containerd", "kmsg", "otlp", "http"];
+}

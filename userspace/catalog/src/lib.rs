@@ -1,0 +1,154 @@
+//! What every podscope metric is. This table is the only place where a metric's name, unit, instrument and
+//! description stand; the command line, Prometheus, OTLP and the reference page derive from it.
+//!
+//! Names are OpenTelemetry's where a semantic convention exists, `podscope.` where none does.
+
+pub mod attribute;
+pub mod prometheus;
+pub mod reference;
+mod table;
+
+pub use attribute::Attribute;
+pub use table::METRICS;
+/// One constant per row of [`METRICS`].
+pub mod id {
+    pub use crate::table::ids::*;
+}
+
+/// A row of [`METRICS`], by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MetricId(pub u16);
+
+impl MetricId {
+    /// The row.
+    pub fn metric(self) -> &'static Metric {
+        &METRICS[usize::from(self.0)]
+    }
+}
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// OpenTelemetry name.
+    pub name: &'static str,
+    /// UCUM unit, as OpenTelemetry writes it.
+    pub unit: &'static str,
+    /// How its points behave.
+    pub instrument: Instrument,
+    /// Type of its values.
+    pub value: ValueType,
+    /// What the points belong to: becomes the OTLP resource and the Prometheus labels.
+    pub entity: Entity,
+    /// Its own attributes; a point has exactly one value of each.
+    pub attributes: &'static [&'static Attribute],
+    /// Where the figure comes from.
+    pub source: Source,
+    /// One sentence.
+    pub description: &'static str,
+}
+
+impl Metric {
+    /// How many attribute combinations a point can have (1 without attributes).
+    pub fn combinations(&self) -> usize {
+        self.attributes.iter().map(|a| a.values.len()).product()
+    }
+
+    /// The attribute values of combination `index`: `(key, value)` in the order of [`Metric::attributes`].
+    ///
+    /// The last attribute varies fastest.
+    pub fn combination(&self, index: usize) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        let attributes = self.attributes;
+        (0..attributes.len()).map(move |at| {
+            let below: usize = attributes[at + 1..].iter().map(|a| a.values.len()).product();
+            let attribute = attributes[at];
+            (attribute.key, attribute.values[index / below % attribute.values.len()])
+        })
+    }
+}
+
+/// How a metric's points behave (OpenTelemetry metrics data model).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instrument {
+    /// Monotonic cumulative sum.
+    Counter,
+    /// Cumulative sum that may fall.
+    UpDownCounter,
+    /// A value that is not summed.
+    Gauge,
+    /// Exponential histogram of scale 3, cumulative.
+    Histogram,
+}
+
+/// Type of a metric's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueType {
+    /// 64-bit signed.
+    Int,
+    /// 64-bit floating point.
+    Double,
+}
+
+/// What a point belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Entity {
+    /// A process, or the remainder of a container's processes (`process.executable.name=_other`).
+    Process,
+    /// All processes of one executable in one container, living and ended.
+    Executable,
+    /// A container; also the host's processes outside of pods, as one.
+    Container,
+    /// A pod.
+    Pod,
+    /// The agent itself.
+    Agent,
+}
+
+impl Entity {
+    /// Every entity.
+    pub const ALL: [Entity; 5] = [Entity::Process, Entity::Executable, Entity::Container, Entity::Pod, Entity::Agent];
+
+    /// Its name in the reference.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Entity::Process => "process",
+            Entity::Executable => "executable",
+            Entity::Container => "container",
+            Entity::Pod => "pod",
+            Entity::Agent => "agent",
+        }
+    }
+}
+
+/// Where a figure comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The kernel's own per-task counters, read by the task iterator and at the last switch-out.
+    Task,
+    /// A kernel program of ours that traces what the kernel does not count.
+    Traced,
+    /// The books: closed tasks plus living ones, per executable and cgroup.
+    Books,
+    /// A process's address space, read by the task iterator.
+    Memory,
+    /// /proc of an exported process.
+    Proc,
+    /// The cgroup's own files; such a counter started with the cgroup, not with the agent.
+    Cgroup,
+    /// The agent's own bookkeeping.
+    Agent,
+}
+
+impl Source {
+    /// Its name in the reference.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Source::Task => "task counters",
+            Source::Traced => "traced",
+            Source::Books => "books",
+            Source::Memory => "address space",
+            Source::Proc => "/proc",
+            Source::Cgroup => "cgroup files",
+            Source::Agent => "agent",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Prometheus names, by the OpenTelemetry-to-Prometheus rules.

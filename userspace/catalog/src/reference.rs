@@ -1,0 +1,1 @@
+//! The reference page and the other forms of the table.

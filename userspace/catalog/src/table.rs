@@ -1,0 +1,253 @@
+//! The rows. A row's doc comment is its description.
+
+use crate::attribute::*;
+use crate::{Entity, Instrument, Metric, MetricId, Source, ValueType};
+
+/// Declares the rows and a constant for each.
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ $id:ident = $name:literal, $unit:literal, $instrument:ident $value:ident,
+        $entity:ident, $source:ident $(, [$($attribute:ident),+])?;)*) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "variants carry the constants' names")]
+        #[repr(u16)]
+        enum Row { $($id,)* }
+
+        /// One constant per metric.
+        #[expect(unreachable_pub, reason = "re-exported as `id`")]
+        pub mod ids {
+            use super::Row;
+            use crate::MetricId;
+            $(#[doc = concat!("`", $name, "`")] pub const $id: MetricId = MetricId(Row::$id as u16);)*
+        }
+
+        /// Every metric, in the order in which it is listed and exported.
+        pub static METRICS: &[Metric] = &[$(Metric {
+            name: $name,
+            unit: $unit,
+            instrument: Instrument::$instrument,
+            value: ValueType::$value,
+            entity: Entity::$entity,
+            attributes: &[$($(&$attribute),+)?],
+            source: Source::$source,
+            description: concat!($($doc),+).trim_ascii(),
+        }),*];
+    };
+}
+
+metrics! {
+    /// CPU time of the process, exact to the nanosecond, split by the kernel's user and system accounting.
+    PROCESS_CPU_TIME = "process.cpu.time", "s", Counter Double, Process, Task, [CPU_MODE];
+    /// Resident memory of the process, hugetlb pages included.
+    PROCESS_MEMORY_USAGE = "process.memory.usage", "By", UpDownCounter Int, Process, Memory;
+    /// Virtual address space of the process.
+    PROCESS_MEMORY_VIRTUAL = "process.memory.virtual", "By", UpDownCounter Int, Process, Memory;
+    /// Largest resident memory the process has had.
+    PROCESS_MEMORY_PEAK = "podscope.process.memory.peak", "By", Gauge Int, Process, Memory;
+    /// Memory of the process by what its pages are.
+    PROCESS_MEMORY_KIND = "podscope.process.memory.kind", "By", UpDownCounter Int, Process, Memory, [MEMORY_KIND];
+    /// Context switches of the process.
+    PROCESS_CONTEXT_SWITCHES = "process.context_switches", "{context_switch}", Counter Int, Process, Task, [SWITCH_TYPE];
+    /// Page faults of the process.
+    PROCESS_PAGING_FAULTS = "process.paging.faults", "{fault}", Counter Int, Process, Task, [FAULT_TYPE];
+    /// Threads of the process.
+    PROCESS_THREAD_COUNT = "process.thread.count", "{thread}", UpDownCounter Int, Process, Task;
+    /// Bytes the process had fetched from or sent to storage.
+    PROCESS_DISK_IO = "process.disk.io", "By", Counter Int, Process, Task, [IO_DIRECTION];
+    /// Read and write system calls of the process.
+    PROCESS_DISK_OPERATIONS = "process.disk.operations", "{operation}", Counter Int, Process, Task, [IO_DIRECTION];
+    /// Open file descriptors of the process, counted every 30 s.
+    PROCESS_FILE_DESCRIPTOR_COUNT = "process.unix.file_descriptor.count", "{file_descriptor}", UpDownCounter Int, Process, Proc;
+    /// Time since the process started.
+    PROCESS_UPTIME = "process.uptime", "s", Gauge Double, Process, Task;
+    /// Time the process was ready to run but waited for a CPU, preemption and throttling included.
+    PROCESS_RUN_QUEUE_WAIT_TIME = "podscope.process.run_queue.wait.time", "s", Counter Double, Process, Task;
+    /// Time the process spent in uninterruptible sleep.
+    PROCESS_BLOCKED_TIME = "podscope.process.blocked.time", "s", Counter Double, Process, Traced;
+    /// Moves of the process's threads to another CPU.
+    PROCESS_CPU_MIGRATIONS = "podscope.process.cpu.migrations", "{migration}", Counter Int, Process, Task;
+    /// Time the process stalled in direct or memory-cgroup reclaim.
+    PROCESS_RECLAIM_TIME = "podscope.process.reclaim.time", "s", Counter Double, Process, Traced;
+    /// Stalls of the process in direct or memory-cgroup reclaim.
+    PROCESS_RECLAIM_STALLS = "podscope.process.reclaim.stalls", "{stall}", Counter Int, Process, Traced;
+
+    /// CPU time of all processes of this executable in the container, living and ended.
+    EXECUTABLE_CPU_TIME = "podscope.executable.cpu.time", "s", Counter Double, Executable, Books, [CPU_MODE];
+    /// Run-queue wait of all processes of this executable in the container, living and ended.
+    EXECUTABLE_RUN_QUEUE_WAIT_TIME = "podscope.executable.run_queue.wait.time", "s", Counter Double, Executable, Books;
+    /// Uninterruptible sleep of all processes of this executable in the container, living and ended.
+    EXECUTABLE_BLOCKED_TIME = "podscope.executable.blocked.time", "s", Counter Double, Executable, Books;
+    /// Page faults of all processes of this executable in the container, living and ended.
+    EXECUTABLE_PAGING_FAULTS = "podscope.executable.paging.faults", "{fault}", Counter Int, Executable, Books, [FAULT_TYPE];
+    /// Processes that came to this executable in the container.
+    EXECUTABLE_PROCESS_STARTED = "podscope.executable.process.started", "{process}", Counter Int, Executable, Books, [START_TYPE];
+    /// Processes that left this executable in the container.
+    EXECUTABLE_PROCESS_ENDED = "podscope.executable.process.ended", "{process}", Counter Int, Executable, Books, [END_TYPE];
+
+    /// CPU time of the container by its cgroup's own counter, split by the cgroup's user and system accounting.
+    CONTAINER_CPU_TIME = "container.cpu.time", "s", Counter Double, Container, Cgroup, [CPU_MODE];
+    /// CPU time of the container's processes, living and ended, since the agent has watched them.
+    CONTAINER_PROCESS_CPU_TIME = "podscope.container.process.cpu.time", "s", Counter Double, Container, Books;
+    /// Growth of the cgroup's own CPU counter beyond the sum of the processes since the agent has watched both.
+    CONTAINER_CPU_UNACCOUNTED = "podscope.container.cpu.unaccounted", "s", Gauge Double, Container, Books;
+    /// Time in which the container was throttled by its CPU limit.
+    CONTAINER_CPU_THROTTLED_TIME = "podscope.container.cpu.throttled.time", "s", Counter Double, Container, Cgroup;
+    /// Enforcement periods in which the container was throttled by its CPU limit.
+    CONTAINER_CPU_THROTTLED_PERIODS = "podscope.container.cpu.throttled.periods", "{period}", Counter Int, Container, Cgroup;
+    /// Enforcement periods of the container's CPU limit.
+    CONTAINER_CPU_PERIODS = "podscope.container.cpu.periods", "{period}", Counter Int, Container, Cgroup;
+    /// Memory charged to the container, page cache included.
+    CONTAINER_MEMORY_USAGE = "container.memory.usage", "By", UpDownCounter Int, Container, Cgroup;
+    /// Memory charged to the container less inactive page cache, as the kubelet counts it.
+    CONTAINER_MEMORY_WORKING_SET = "container.memory.working_set", "By", UpDownCounter Int, Container, Cgroup;
+    /// Anonymous memory of the container.
+    CONTAINER_MEMORY_RSS = "container.memory.rss", "By", UpDownCounter Int, Container, Cgroup;
+    /// Memory limit of the container less its working set, where it has a limit.
+    CONTAINER_MEMORY_AVAILABLE = "container.memory.available", "By", UpDownCounter Int, Container, Cgroup;
+    /// Memory limit of the container, where it has one.
+    CONTAINER_MEMORY_LIMIT = "podscope.container.memory.limit", "By", Gauge Int, Container, Cgroup;
+    /// Largest memory charged to the container.
+    CONTAINER_MEMORY_PEAK = "podscope.container.memory.peak", "By", Gauge Int, Container, Cgroup;
+    /// Swap space of the container.
+    CONTAINER_MEMORY_SWAP = "podscope.container.memory.swap", "By", Gauge Int, Container, Cgroup;
+    /// Pages of the container read back from swap.
+    CONTAINER_SWAP_IN = "podscope.container.swap.in", "{page}", Counter Int, Container, Cgroup;
+    /// Page faults of the container.
+    CONTAINER_PAGING_FAULTS = "container.paging.faults", "{fault}", Counter Int, Container, Cgroup, [FAULT_TYPE];
+    /// Bytes the container transferred from and to block devices.
+    CONTAINER_DISK_IO = "container.disk.io", "By", Counter Int, Container, Cgroup, [IO_DIRECTION];
+    /// Requests of the container to block devices.
+    CONTAINER_DISK_OPERATIONS = "podscope.container.disk.operations", "{operation}", Counter Int, Container, Cgroup, [IO_DIRECTION];
+    /// Time in which some or all of the container's tasks stalled on a resource (PSI).
+    CONTAINER_PRESSURE_TIME = "podscope.container.pressure.time", "s", Counter Double, Container, Cgroup, [PRESSURE_RESOURCE, PRESSURE_KIND];
+    /// Time since the container started.
+    CONTAINER_UPTIME = "container.uptime", "s", Gauge Double, Container, Agent;
+    /// How long the container's threads waited for a CPU, one value at each switch away from it.
+    CONTAINER_RUN_QUEUE_WAIT = "podscope.container.run_queue.wait", "s", Histogram Double, Container, Traced;
+    /// Run-queue wait of the container's processes, living and ended.
+    CONTAINER_RUN_QUEUE_WAIT_TIME = "podscope.container.run_queue.wait.time", "s", Counter Double, Container, Books;
+    /// Uninterruptible sleep of the container's processes, living and ended.
+    CONTAINER_BLOCKED_TIME = "podscope.container.blocked.time", "s", Counter Double, Container, Books;
+    /// Time the container's processes stalled in direct or memory-cgroup reclaim.
+    CONTAINER_RECLAIM_TIME = "podscope.container.reclaim.time", "s", Counter Double, Container, Books;
+    /// Stalls of the container's processes in direct or memory-cgroup reclaim.
+    CONTAINER_RECLAIM_STALLS = "podscope.container.reclaim.stalls", "{stall}", Counter Int, Container, Books;
+    /// Processes of the container that the kernel's OOM killer ended, by whose limit was enforced.
+    CONTAINER_OOM_KILLS = "podscope.container.oom.kills", "{kill}", Counter Int, Container, Traced, [OOM_SCOPE];
+    /// Processes living in the container.
+    CONTAINER_PROCESS_COUNT = "podscope.container.process.count", "{process}", UpDownCounter Int, Container, Task;
+    /// Processes that came to the container; those that only changed their executable are not counted.
+    CONTAINER_PROCESS_STARTED = "podscope.container.process.started", "{process}", Counter Int, Container, Books, [START_TYPE];
+    /// Processes that left the container; those that only changed their executable are not counted.
+    CONTAINER_PROCESS_ENDED = "podscope.container.process.ended", "{process}", Counter Int, Container, Books, [END_TYPE];
+
+    /// CPU time of the pod by its cgroup's own counter.
+    POD_CPU_TIME = "k8s.pod.cpu.time", "s", Counter Double, Pod, Cgroup;
+    /// Memory charged to the pod, page cache included.
+    POD_MEMORY_USAGE = "k8s.pod.memory.usage", "By", UpDownCounter Int, Pod, Cgroup;
+    /// Memory charged to the pod less inactive page cache, as the kubelet counts it.
+    POD_MEMORY_WORKING_SET = "k8s.pod.memory.working_set", "By", UpDownCounter Int, Pod, Cgroup;
+    /// Anonymous memory of the pod.
+    POD_MEMORY_RSS = "k8s.pod.memory.rss", "By", UpDownCounter Int, Pod, Cgroup;
+    /// Memory limit of the pod less its working set, where it has a limit.
+    POD_MEMORY_AVAILABLE = "k8s.pod.memory.available", "By", UpDownCounter Int, Pod, Cgroup;
+    /// Page faults of the pod.
+    POD_PAGING_FAULTS = "k8s.pod.paging.faults", "{fault}", Counter Int, Pod, Cgroup, [FAULT_TYPE];
+    /// Time in which some or all of the pod's tasks stalled on a resource (PSI).
+    POD_PRESSURE_TIME = "podscope.pod.pressure.time", "s", Counter Double, Pod, Cgroup, [PRESSURE_RESOURCE, PRESSURE_KIND];
+    /// Time in which the pod was throttled by its CPU limit.
+    POD_CPU_THROTTLED_TIME = "podscope.pod.cpu.throttled.time", "s", Counter Double, Pod, Cgroup;
+    /// Bytes the pod transferred from and to block devices.
+    POD_DISK_IO = "podscope.pod.disk.io", "By", Counter Int, Pod, Cgroup, [IO_DIRECTION];
+    /// Time since the pod's sandbox was made.
+    POD_UPTIME = "k8s.pod.uptime", "s", Gauge Double, Pod, Agent;
+
+    /// CPU time of the agent itself, without its kernel programs.
+    AGENT_CPU_TIME = "podscope.agent.cpu.time", "s", Counter Double, Agent, Agent, [CPU_MODE];
+    /// Resident memory of the agent itself.
+    AGENT_MEMORY_USAGE = "podscope.agent.memory.usage", "By", UpDownCounter Int, Agent, Agent;
+    /// Length of the last collection's parts.
+    AGENT_COLLECTION_DURATION = "podscope.agent.collection.duration", "s", Gauge Double, Agent, Agent, [PHASE];
+    /// Collections made.
+    AGENT_COLLECTIONS = "podscope.agent.collections", "{collection}", Counter Int, Agent, Agent;
+    /// Collections skipped because the one before took longer than the interval.
+    AGENT_COLLECTIONS_SKIPPED = "podscope.agent.collections.skipped", "{collection}", Counter Int, Agent, Agent;
+    /// Processes the last collection saw.
+    AGENT_PROCESSES = "podscope.agent.processes", "{process}", UpDownCounter Int, Agent, Agent;
+    /// Containers the last collection saw.
+    AGENT_CONTAINERS = "podscope.agent.containers", "{container}", UpDownCounter Int, Agent, Agent;
+    /// Processes in the last collection that belong to a pod that could not be named.
+    AGENT_UNATTRIBUTED = "podscope.agent.unattributed", "{process}", UpDownCounter Int, Agent, Agent, [UNATTRIBUTED];
+    /// Run time of the kernel programs, where the kernel counts it (kernel.bpf_stats_enabled).
+    AGENT_BPF_RUN_TIME = "podscope.agent.bpf.run.time", "s", Counter Double, Agent, Agent, [PROGRAM];
+    /// Runs of the kernel programs, where the kernel counts them (kernel.bpf_stats_enabled).
+    AGENT_BPF_RUNS = "podscope.agent.bpf.runs", "{run}", Counter Int, Agent, Agent, [PROGRAM];
+    /// 1 where the kernel program is attached, 0 where it is absent; the reason is in /status.
+    AGENT_PROBE_UP = "podscope.agent.probe.up", "1", Gauge Int, Agent, Agent, [PROGRAM];
+    /// 1 where the source works, 0 where it does not; the reason is in /status.
+    AGENT_SOURCE_UP = "podscope.agent.source.up", "1", Gauge Int, Agent, Agent, [AGENT_SOURCE];
+    /// Entries in use of the kernel maps.
+    AGENT_MAP_ENTRIES = "podscope.agent.bpf.map.entries", "{entry}", UpDownCounter Int, Agent, Agent, [MAP];
+    /// Capacity of the kernel maps.
+    AGENT_MAP_CAPACITY = "podscope.agent.bpf.map.capacity", "{entry}", UpDownCounter Int, Agent, Agent, [MAP];
+    /// What the kernel programs could not keep.
+    AGENT_LOSSES = "podscope.agent.losses", "{loss}", Counter Int, Agent, Agent, [LOSS];
+    /// OTLP requests by what became of them.
+    AGENT_EXPORT_REQUESTS = "podscope.agent.export.requests", "{request}", Counter Int, Agent, Agent, [EXPORT_RESULT];
+    /// OTLP data points by what became of them.
+    AGENT_EXPORT_POINTS = "podscope.agent.export.points", "{data_point}", Counter Int, Agent, Agent, [EXPORT_RESULT];
+}
+
+impl MetricId {
+    /// Every id, in table order.
+    pub fn all() -> impl Iterator<Item = MetricId> {
+        (0..METRICS.len() as u16).map(MetricId)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_in_the_charset() {
+        let mut seen = HashSet::new();
+        for metric in METRICS {
+            assert!(seen.insert(metric.name), "{} stands twice", metric.name);
+            assert!(
+                metric.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'_'),
+                "{} has another character",
+                metric.name
+            );
+        }
+    }
+
+    #[test]
+    fn descriptions_are_one_sentence() {
+        for metric in METRICS {
+            let text = metric.description;
+            assert!(text.ends_with('.') && !text.contains(". "), "{}: {text}", metric.name);
+            assert!(text.len() <= 140, "{}: {} characters", metric.name, text.len());
+        }
+    }
+
+    #[test]
+    fn every_attribute_is_used() {
+        for attribute in ATTRIBUTES {
+            assert!(
+                METRICS.iter().any(|m| m.attributes.iter().any(|a| a.key == attribute.key)),
+                "{} is used by no metric",
+                attribute.key
+            );
+        }
+    }
+
+    #[test]
+    fn combinations_are_in_mixed_radix_order() {
+        let metric = ids::CONTAINER_PRESSURE_TIME.metric();
+        assert_eq!(metric.combinations(), 6);
+        let at = |i| metric.combination(i).map(|(_, v)| v).collect::<Vec<_>>();
+        assert_eq!(at(0), ["cpu", "some"]);
+        assert_eq!(at(1), ["cpu", "full"]);
+        assert_eq!(at(5), ["io", "full"]);
+    }
+}
