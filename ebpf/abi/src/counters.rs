@@ -31,12 +31,6 @@ macro_rules! counters {
             pub fn max(&self, other: &Self) -> Self {
                 Self { $($field: if self.$field > other.$field { self.$field } else { other.$field },)* }
             }
-
-            /// Calls `f(field of self, field of other)` for each field: for sums that other CPUs add to as well.
-            #[inline(always)]
-            pub fn zip(&mut self, other: &Self, mut f: impl FnMut(&mut u64, u64)) {
-                $(f(&mut self.$field, other.$field);)*
-            }
         }
     };
 }
@@ -75,7 +69,12 @@ counters! {
     /// Stalls in direct or memory-cgroup reclaim (traced).
     reclaims,
 }
-const _: () = assert!(size_of::<Counters>() == 128);
+const _: () = assert!(size_of::<Counters>() == Counters::LEN * 8);
+
+impl Counters {
+    /// Number of counters: seen as memory, they are an array of so many `u64`.
+    pub const LEN: usize = 16;
+}
 
 /// Whose book: a cgroup and an executable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]

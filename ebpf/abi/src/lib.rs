@@ -29,6 +29,28 @@ pub const EXES_PER_CGROUP: u32 = 32;
 /// The cgroup id under which work is booked when no cgroup entry is left.
 pub const CGROUP_OVERFLOW: u64 = 0;
 
+/// A cgroup that has had tasks since the agent attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Cgroup {
+    /// Its histogram in the `WAITS` map; slot 0 is shared by those that got none.
+    pub slot: u32,
+    /// Executables that have a book of their own.
+    pub exes: u32,
+}
+const _: () = assert!(size_of::<Cgroup>() == 8);
+
+/// Index into the `CONTROL` map, by which user space steers the programs.
+pub struct Control;
+
+impl Control {
+    /// Start of the first pass over all tasks, ns since boot; 0 until it has begun. A task older than that is
+    /// counted from its first sight only.
+    pub const BASELINE: u32 = 0;
+    /// Entries.
+    pub const LEN: u32 = 1;
+}
+
 /// What the kernel side counts when something did not fit or was not there: the index into the `LOSSES` map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -75,6 +75,10 @@ offsets! {
     run_delay = "task_struct.sched_info.run_delay",
     /// When queued, by the run queue's clock; 0 when not queued.
     last_queued = "task_struct.sched_info.last_queued",
+    /// When it last came onto a CPU, by the run queue's clock.
+    last_arrival = "task_struct.sched_info.last_arrival",
+    /// On a CPU now.
+    on_cpu = "task_struct.on_cpu",
     /// I/O; absent without `CONFIG_TASK_IO_ACCOUNTING`.
     read_bytes = "task_struct.ioac.read_bytes",
     /// I/O.

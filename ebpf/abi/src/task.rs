@@ -12,8 +12,6 @@ impl TaskFlags {
     pub const LEADER: u32 = 1;
     /// A kernel thread.
     pub const KERNEL: u32 = 1 << 1;
-    /// A collection has seen this task, so user space knows its process.
-    pub const SEEN: u32 = 1 << 2;
     /// The last thread of its group has begun to exit.
     pub const GROUP_DEAD: u32 = 1 << 3;
     /// The memory fields of the record are filled.
@@ -24,6 +22,8 @@ impl TaskFlags {
     pub const BLOCKED: u32 = 1 << 6;
     /// On a CPU or in a run queue when recorded.
     pub const RUNNABLE: u32 = 1 << 7;
+    /// The task that reads the iterator.
+    pub const READER: u32 = 1 << 8;
 }
 
 /// What the kernel side remembers of a task, in task storage (or in a hash by pid on kernels before 5.12).
@@ -37,7 +37,7 @@ pub struct TaskState {
     pub mark: Counters,
     /// Counters when a move to `split_cgroup` was noticed from outside.
     pub split: Counters,
-    /// `task_struct.cgroups` at the last look, compared only.
+    /// `task_struct.cgroups` at the last look, compared only. 0 until the state is complete: written last.
     pub css: u64,
     /// Cgroup id that owns the time since `mark`.
     pub cgroup: u64,
@@ -77,8 +77,8 @@ pub struct TaskState {
     pub flags: u32,
     /// 1 once `split*` is complete.
     pub split_valid: u32,
-    /// Always 0.
-    pub pad: u32,
+    /// 1 once a collection has seen the task: user space knows its process. Written by the iterator alone.
+    pub seen: u32,
 }
 const _: () = assert!(size_of::<TaskState>() == 408);
 
@@ -124,6 +124,9 @@ pub struct TaskRecord {
     pub virtual_pages: u64,
     /// Peak resident pages so far (`mm_struct.hiwater_rss` or `signal_struct.maxrss`).
     pub peak_pages: u64,
+    /// When it was queued, by the run queue's clock, ns; 0 when it is not queued. For the reading task itself
+    /// (flag `READER`): when it last came onto its CPU.
+    pub queued_ns: u64,
     /// Task id.
     pub pid: u32,
     /// Thread-group id.
@@ -139,4 +142,4 @@ pub struct TaskRecord {
     /// `task_struct.comm`.
     pub comm: [u8; 16],
 }
-const _: () = assert!(size_of::<TaskRecord>() == 384);
+const _: () = assert!(size_of::<TaskRecord>() == 392);

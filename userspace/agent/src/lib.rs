@@ -1,3 +1,4 @@
+#![deny(unsafe_code)]
 //! The podscope agent: loads the kernel programs, attributes what they count to pods, and exports it.
 //!
 //! Rooms and their rules are on the map in ARCHITECTURE.md. `kernel` is the only room that may use `unsafe`.
@@ -5,6 +6,7 @@
 pub mod accounting;
 pub mod cgroup;
 pub mod export;
+pub mod kernel;
 pub mod runtime;
 pub mod snapshot;
 pub mod status;

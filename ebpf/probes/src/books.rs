@@ -1,0 +1,237 @@
+//! Charging: which (cgroup, executable) owns a task's time, and closing it there.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use podscope_abi::{
+    Book, BookKey, CGROUP_OVERFLOW, Cgroup, Counters, EXE_OTHER, EXES_PER_CGROUP, ExeName, Loss, TaskFlags,
+};
+
+use crate::error::lose;
+use crate::kernel::task::Task;
+use crate::kernel::{cgroup, mm};
+use crate::maps::{BOOKS, CGROUPS, EXES, NAME, NO_BOOK, SLOTS};
+use crate::state::TaskStateRef;
+
+/// Adds to a figure that other CPUs add to as well.
+#[inline(always)]
+pub(crate) fn add(to: *mut u64, value: u64) {
+    if value != 0 {
+        // SAFETY: `to` points into a map value, aligned; all writers use atomic adds.
+        unsafe { atomic_add(to, value) };
+    }
+}
+
+/// The target has no compare-and-swap, so the library offers no atomic arithmetic; relaxed and without a use of
+/// its result the intrinsic becomes the one atomic instruction that every kernel has.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+unsafe fn atomic_add(to: *mut u64, value: u64) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        core::intrinsics::atomic_xadd::<u64, u64, { core::intrinsics::AtomicOrdering::Relaxed }>(to, value);
+    }
+}
+
+#[cfg(not(target_arch = "bpf"))]
+unsafe fn atomic_add(to: *mut u64, value: u64) {
+    // SAFETY: as the caller promises.
+    unsafe { core::sync::atomic::AtomicU64::from_ptr(to) }.fetch_add(value, core::sync::atomic::Ordering::Relaxed);
+}
+
+/// Adds `now − mark` to `sums`, per counter.
+#[inline(always)]
+pub(crate) fn add_since(sums: *mut Counters, now: &Counters, mark: &Counters) {
+    let (sums, now, mark) = (sums.cast::<u64>(), (&raw const *now).cast::<u64>(), (&raw const *mark).cast::<u64>());
+    for i in 0..Counters::LEN {
+        // SAFETY: all three are `Counters`, which are LEN times u64.
+        unsafe { add(sums.add(i), now.add(i).read().saturating_sub(mark.add(i).read())) };
+    }
+}
+
+/// The book that owns the task's time now; the overflow book where it has gone or never fitted.
+#[inline(always)]
+pub(crate) fn book(cgroup: u64, exe: u64) -> Option<*mut Book> {
+    let key = BookKey { cgroup, exe };
+    if let Some(book) = BOOKS.get_ptr_mut(key) {
+        return Some(book);
+    }
+    let _exists_or_full = BOOKS.insert(key, &NO_BOOK, BPF_NOEXIST.into());
+    if let Some(book) = BOOKS.get_ptr_mut(key) {
+        return Some(book);
+    }
+    lose(Loss::Book);
+    BOOKS.get_ptr_mut(BookKey { cgroup: CGROUP_OVERFLOW, exe: EXE_OTHER })
+}
+
+/// Charges `now − mark` to the state's (cgroup, executable) and moves the mark.
+#[inline(always)]
+pub(crate) fn charge(state: TaskStateRef, now: &Counters) {
+    let it = state.change();
+    if let Some(book) = book(it.cgroup, it.book_exe) {
+        // SAFETY: `book` is a live map value; only the address is taken.
+        add_since(unsafe { &raw mut (*book).sums }, now, &it.mark);
+    }
+    it.mark = *now;
+}
+
+/// The entry of a cgroup, made with a histogram slot and the book of its rest where it is new.
+#[inline(always)]
+fn cgroup_entry(id: u64) -> Option<*mut Cgroup> {
+    if let Some(entry) = CGROUPS.get_ptr_mut(id) {
+        return Some(entry);
+    }
+    let slot = match SLOTS.pop() {
+        Ok(Some(slot)) => slot,
+        _ => {
+            lose(Loss::Cgroup);
+            0
+        }
+    };
+    if CGROUPS.insert(id, Cgroup { slot, exes: 0 }, BPF_NOEXIST.into()).is_err() && slot != 0 {
+        // Another CPU was first, or the map is full.
+        let _full = SLOTS.push(slot, 0);
+    }
+    let _exists = BOOKS.insert(BookKey { cgroup: id, exe: EXE_OTHER }, &NO_BOOK, BPF_NOEXIST.into());
+    CGROUPS.get_ptr_mut(id)
+}
+
+/// Gives the task's time from now on to `cgroup` and the executable in the state.
+#[inline(always)]
+pub(crate) fn assign(state: TaskStateRef, cgroup: u64) {
+    let it = state.change();
+    it.cgroup = cgroup;
+    it.book_exe = it.exe;
+    let Some(entry) = cgroup_entry(cgroup) else {
+        lose(Loss::Cgroup);
+        it.slot = 0;
+        it.book_exe = EXE_OTHER;
+        return;
+    };
+    // SAFETY: `entry` is a live map value; a race on `exes` lets at most one more per CPU through.
+    let entry = unsafe { &mut *entry };
+    it.slot = entry.slot;
+    let key = BookKey { cgroup, exe: it.exe };
+    if BOOKS.get_ptr(key).is_some() {
+        return;
+    }
+    if entry.exes < EXES_PER_CGROUP && BOOKS.insert(key, &NO_BOOK, BPF_NOEXIST.into()).is_ok() {
+        entry.exes += 1;
+    } else {
+        it.book_exe = EXE_OTHER;
+    }
+}
+
+/// Notices that the task's `css_set` has changed: what it used until then stays with the old cgroup.
+///
+/// Called only where the task cannot run at the same time (its own switch-out, fork, exit), so that the mark
+/// has one writer.
+#[inline(always)]
+pub(crate) fn follow_move(task: Task, state: TaskStateRef) {
+    let css_set = task.css_set();
+    if css_set as u64 == state.get().css {
+        return;
+    }
+    moved(task, state, css_set);
+}
+
+#[inline(never)]
+fn moved(task: Task, state: TaskStateRef, css_set: *const u8) {
+    let it = state.change();
+    let cgroup = cgroup::id_of_css_set(css_set);
+    if cgroup != it.cgroup {
+        if it.split_valid == 1 && it.split_css == css_set as u64 {
+            let split = it.split;
+            charge(state, &split);
+        } else {
+            let now = task.counters(state);
+            charge(state, &now);
+        }
+        let leader = it.flags & TaskFlags::LEADER != 0;
+        if leader && let Some(book) = book(it.cgroup, it.book_exe) {
+            // SAFETY: a live map value; only the address is taken.
+            add(unsafe { &raw mut (*book).lives.ended_moved }, 1);
+        }
+        assign(state, cgroup);
+        if leader && let Some(book) = book(it.cgroup, it.book_exe) {
+            // SAFETY: as above.
+            add(unsafe { &raw mut (*book).lives.started_moved }, 1);
+        }
+    }
+    it.css = css_set as u64;
+    it.split_valid = 0;
+}
+
+/// Publishes, from outside of the task's own path, how far its counters had come when it was found moved.
+#[inline(always)]
+pub(crate) fn note_move(task: Task, state: TaskStateRef, now: &Counters) {
+    let it = &raw mut *state.change();
+    let css_set = task.css_set();
+    let cgroup = cgroup::id_of_css_set(css_set);
+    // SAFETY: live state; volatile, so that the compiler keeps the order in which the switch-out relies on it.
+    unsafe {
+        (&raw mut (*it).split_valid).write_volatile(0);
+        (&raw mut (*it).split).write_volatile(*now);
+        (&raw mut (*it).split_css).write_volatile(css_set as u64);
+        (&raw mut (*it).split_cgroup).write_volatile(cgroup);
+        (&raw mut (*it).split_valid).write_volatile(1);
+    }
+}
+
+/// Interns the task's executable (or, for kernel threads, its name up to a slash) and returns its id.
+#[inline(always)]
+pub(crate) fn executable(task: Task) -> u64 {
+    let Some(name) = NAME.get_ptr_mut(0) else { return EXE_OTHER };
+    // SAFETY: a live per-CPU map value; nothing else on this CPU uses it while the program runs.
+    unsafe { *name = [0; 64] };
+    if task.is_kernel_thread() || !mm::exe_name(task.mm(), name) {
+        // SAFETY: as above; comm has 16 bytes.
+        unsafe { bpf_probe_read_kernel_str(name.cast(), 16, task.comm_address().cast()) };
+        cut_at_slash(name);
+    }
+    intern(name)
+}
+
+/// `kworker/0:1-events` and its like become `kworker`: their names change with what they do.
+#[inline(always)]
+fn cut_at_slash(name: *mut ExeName) {
+    let mut cut = false;
+    for i in 0..16 {
+        // SAFETY: within the 64 bytes of the name.
+        let byte = unsafe { name.cast::<u8>().add(i) };
+        // SAFETY: as above.
+        unsafe {
+            cut |= *byte == b'/';
+            if cut {
+                *byte = 0;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn intern(name: *const ExeName) -> u64 {
+    // What follows the terminating NUL of a string read is undefined on old kernels, so the name is copied
+    // up to it before it is hashed.
+    let Some(clean) = NAME.get_ptr_mut(1) else { return EXE_OTHER };
+    // SAFETY: both are live per-CPU map values of 64 bytes.
+    unsafe {
+        *clean = [0; 64];
+        bpf_probe_read_kernel_str(clean.cast(), 64, name.cast());
+    }
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for i in 0..8 {
+        // SAFETY: 64 bytes are eight aligned words.
+        let word = unsafe { clean.cast::<u64>().add(i).read() };
+        hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^= hash >> 32;
+    }
+    let id = if hash == EXE_OTHER { 1 } else { hash };
+    if EXES.get_ptr(id).is_none() {
+        // SAFETY: a live map value.
+        if EXES.insert(id, unsafe { &*clean }, 0).is_err() {
+            lose(Loss::Exe);
+        }
+    }
+    id
+}
+

@@ -1,0 +1,265 @@
+//! The running kernel's type information (BTF): where its structs keep what the programs read.
+//!
+//! Only what is needed: members by path, array and enum facts, parameters of tracepoints. The file is scanned
+//! once and dropped. Format: Documentation/bpf/btf.rst.
+
+use std::path::Path;
+
+/// Where the kernel offers its BTF.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+const MAGIC: u16 = 0xeb9f;
+const KIND_PTR: u32 = 2;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_VOLATILE: u32 = 9;
+const KIND_CONST: u32 = 10;
+const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_TYPE_TAG: u32 = 18;
+
+/// Why BTF could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// The file is not there or not readable.
+    #[error("cannot read {path}: {source}; the kernel must be built with CONFIG_DEBUG_INFO_BTF")]
+    Read {
+        /// File.
+        path: String,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// The content is not BTF, or cut short.
+    #[error("{path} is not BTF: {reason}")]
+    Format {
+        /// File.
+        path: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+/// A struct member found by path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Bits from the start of the outermost struct.
+    pub bit_offset: u32,
+    /// Width in bits for a bit field, else 0.
+    pub bit_size: u32,
+    /// Its type.
+    pub type_id: u32,
+}
+
+/// A scanned BTF file.
+pub struct Btf {
+    data: Vec<u8>,
+    strings: usize,
+    /// Byte offset of each type's header; index 0 is `void`.
+    types: Vec<u32>,
+}
+
+/// Header of a type (`struct btf_type`).
+#[derive(Clone, Copy)]
+struct Header {
+    name: u32,
+    kind: u32,
+    members: u32,
+    bit_fields: bool,
+    /// Size or type.
+    size: u32,
+    /// Where what follows the header begins.
+    body: usize,
+}
+
+impl Btf {
+    /// Reads and scans a BTF file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not little-endian BTF of version 1.
+    pub fn read(path: &Path) -> Result<Self, BtfError> {
+        let name = || path.display().to_string();
+        let data = std::fs::read(path).map_err(|source| BtfError::Read { path: name(), source })?;
+        Self::scan(data).map_err(|reason| BtfError::Format { path: name(), reason })
+    }
+
+    fn scan(data: Vec<u8>) -> Result<Self, &'static str> {
+        if data.len() < 24 || u16::from_le_bytes([data[0], data[1]]) != MAGIC || data[2] != 1 {
+            return Err("no BTF header of version 1");
+        }
+        let header = word(&data, 4) as usize;
+        let (types_at, types_len) = (word(&data, 8) as usize, word(&data, 12) as usize);
+        let (strings_at, strings_len) = (word(&data, 16) as usize, word(&data, 20) as usize);
+        if header + types_at + types_len > data.len() || header + strings_at + strings_len > data.len() {
+            return Err("a section lies outside of the file");
+        }
+        let mut btf = Self { data, strings: header + strings_at, types: vec![0] };
+        let (mut at, end) = (header + types_at, header + types_at + types_len);
+        while at + 12 <= end {
+            btf.types.push(at as u32);
+            let head = btf.header_at(at);
+            at = head.body + body_len(&head).ok_or("a type of unknown kind")?;
+        }
+        Ok(btf)
+    }
+
+    fn header_at(&self, at: usize) -> Header {
+        let info = word(&self.data, at + 4);
+        Header {
+            name: word(&self.data, at),
+            kind: (info >> 24) & 0x1f,
+            members: info & 0xffff,
+            bit_fields: info >> 31 != 0,
+            size: word(&self.data, at + 8),
+            body: at + 12,
+        }
+    }
+
+    fn header(&self, id: u32) -> Option<Header> {
+        let at = *self.types.get(id as usize)?;
+        (at != 0).then(|| self.header_at(at as usize))
+    }
+
+    fn is_named(&self, offset: u32, name: &str) -> bool {
+        let at = self.strings + offset as usize;
+        self.data.get(at..at + name.len() + 1).is_some_and(|s| &s[..name.len()] == name.as_bytes() && s[name.len()] == 0)
+    }
+
+    /// The id of a type by kind and name.
+    fn find(&self, kinds: &[u32], name: &str) -> Option<u32> {
+        (1..self.types.len() as u32).find(|&id| {
+            let head = self.header_at(self.types[id as usize] as usize);
+            // A forward-declared copy of a struct has no members.
+            kinds.contains(&head.kind) && (head.kind == KIND_TYPEDEF || head.members > 0) && self.is_named(head.name, name)
+        })
+    }
+
+    /// Follows typedefs and qualifiers.
+    fn plain(&self, mut id: u32) -> Option<(u32, Header)> {
+        loop {
+            let head = self.header(id)?;
+            match head.kind {
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => id = head.size,
+                _ => return Some((id, head)),
+            }
+        }
+    }
+
+    /// Finds `struct.member.member…`, through anonymous structs and unions; alternatives are divided by `|`.
+    pub fn member(&self, paths: &str) -> Option<Member> {
+        paths.split('|').find_map(|path| {
+            let mut names = path.split('.');
+            let outer = self.find(&[KIND_STRUCT, KIND_UNION], names.next()?)?;
+            names.try_fold(Member { bit_offset: 0, bit_size: 0, type_id: outer }, |inside, name| {
+                let found = self.member_of(inside.type_id, name)?;
+                Some(Member { bit_offset: inside.bit_offset + found.bit_offset, ..found })
+            })
+        })
+    }
+
+    fn member_of(&self, id: u32, name: &str) -> Option<Member> {
+        let (_, head) = self.plain(id)?;
+        if head.kind != KIND_STRUCT && head.kind != KIND_UNION {
+            return None;
+        }
+        (0..head.members as usize).find_map(|i| {
+            let at = head.body + i * 12;
+            let (member_name, type_id, place) =
+                (word(&self.data, at), word(&self.data, at + 4), word(&self.data, at + 8));
+            let (bit_size, bit_offset) = if head.bit_fields { (place >> 24, place & 0xff_ffff) } else { (0, place) };
+            if self.is_named(member_name, name) {
+                return Some(Member { bit_offset, bit_size, type_id });
+            }
+            if !self.is_named(member_name, "") {
+                return None;
+            }
+            let inner = self.member_of(type_id, name)?;
+            Some(Member { bit_offset: bit_offset + inner.bit_offset, ..inner })
+        })
+    }
+
+    /// Size in bytes of an array member's element, and whether the element is a struct of the given name.
+    pub fn array_element(&self, member: &Member, name: &str) -> Option<(u32, bool)> {
+        let (_, head) = self.plain(member.type_id)?;
+        if head.kind != KIND_ARRAY {
+            return None;
+        }
+        let (_, element) = self.plain(word(&self.data, head.body))?;
+        Some((element.size, self.is_named(element.name, name)))
+    }
+
+    /// Value of an enumerator.
+    pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
+        let head = self.header(self.find(&[KIND_ENUM], enumeration)?)?;
+        (0..head.members as usize).find_map(|i| {
+            let at = head.body + i * 8;
+            self.is_named(word(&self.data, at), name).then(|| word(&self.data, at + 4))
+        })
+    }
+
+    /// Parameters of a tracepoint as `btf_trace_<name>` declares them, without the leading `void *`: for each,
+    /// whether it is a pointer.
+    pub fn tracepoint(&self, name: &str) -> Option<Vec<bool>> {
+        let (_, pointer) = self.plain(self.find(&[KIND_TYPEDEF], &format!("btf_trace_{name}"))?)?;
+        let (_, proto) = self.plain(pointer.size)?;
+        if pointer.kind != KIND_PTR || proto.kind != KIND_FUNC_PROTO {
+            return None;
+        }
+        (1..proto.members as usize)
+            .map(|i| self.plain(word(&self.data, proto.body + i * 8 + 4)).map(|(_, head)| head.kind == KIND_PTR))
+            .collect()
+    }
+}
+
+/// Bytes after a type's header; `None` for a kind that this kernel's format should not have.
+fn body_len(head: &Header) -> Option<usize> {
+    let members = head.members as usize;
+    Some(match head.kind {
+        1 | 14 | 17 => 4,
+        2 | 7..=12 | 16 | 18 => 0,
+        3 => 12,
+        4 | 5 | 15 | 19 => members * 12,
+        6 | 13 => members * 8,
+        _ => return None,
+    })
+}
+
+fn word(data: &[u8], at: usize) -> u32 {
+    data.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_members_of_the_running_kernel() {
+        let btf = Btf::read(Path::new(VMLINUX)).unwrap();
+        assert!(btf.member("task_struct.pid").unwrap().bit_offset > 0);
+        let inner = btf.member("task_struct.se.sum_exec_runtime").unwrap().bit_offset;
+        let outer = btf.member("task_struct.se").unwrap().bit_offset;
+        assert_eq!(inner, outer + btf.member("sched_entity.sum_exec_runtime").unwrap().bit_offset);
+        assert_eq!(btf.member("task_struct.sched_contributes_to_load").unwrap().bit_size, 1);
+        assert_eq!(btf.member("task_struct.no_such_member"), None);
+        assert!(btf.member("task_struct.no_such_member|task_struct.tgid").is_some());
+    }
+
+    #[test]
+    fn knows_tracepoints() {
+        let btf = Btf::read(Path::new(VMLINUX)).unwrap();
+        let switch = btf.tracepoint("sched_switch").unwrap();
+        assert!(switch.len() >= 3 && !switch[0] && switch[1] && switch[2]);
+        assert_eq!(btf.tracepoint("no_such_tracepoint"), None);
+    }
+
+    #[test]
+    fn refuses_what_is_not_btf() {
+        assert!(Btf::scan(vec![0; 64]).is_err());
+        assert!(Btf::scan(Vec::new()).is_err());
+        let mut cut = std::fs::read(VMLINUX).unwrap();
+        cut.truncate(4096);
+        assert!(Btf::scan(cut).is_err());
+    }
+}

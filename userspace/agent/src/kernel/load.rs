@@ -1,0 +1,208 @@
+//! Loading and attaching. A program that the kernel refuses is a state with a reason; the rest runs.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use aya::maps::{Map, MapData, Queue};
+use aya::programs::{BtfTracePoint, Iter, Program as AyaProgram, ProgramFd};
+use aya::{Ebpf, EbpfLoader};
+use bytemuck::Pod;
+use podscope_abi::{Book, BookKey, CGROUP_OVERFLOW, EXE_OTHER, Offsets, TaskRecord};
+
+use super::btf::{Btf, BtfError, VMLINUX};
+use super::events::Events;
+use super::offsets::{Wishes, resolve};
+use super::programs::{Hook, PROGRAMS, Program};
+use super::sys::Table;
+use super::{Kernel, RunStats};
+use crate::status::{Board, Kind, State};
+
+static PROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probes"));
+static PROBES_HASH: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probes-hash"));
+
+/// What to load and how large.
+#[derive(Clone, Debug)]
+pub struct Options<'a> {
+    /// What the programs need to know.
+    pub wishes: Wishes<'a>,
+    /// Tasks that the hash of kernels before 5.12 can hold.
+    pub max_tasks: u32,
+    /// Cgroups that get a histogram of their own.
+    pub max_cgroups: u32,
+    /// (cgroup, executable) books.
+    pub max_books: u32,
+    /// Programs to leave out.
+    pub without: Vec<String>,
+    /// Where each program's state is written.
+    pub board: Board,
+}
+
+/// Why nothing could be loaded at all.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No type information.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// A member is missing.
+    #[error("{0}; podscope needs Linux 5.10 or later with BTF")]
+    Members(String),
+    /// Maps could not be made.
+    #[error("cannot create the kernel maps: {0:#}; this needs CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8)")]
+    Maps(String),
+    /// A map is not what it should be.
+    #[error("kernel map {0}: {1}")]
+    Map(&'static str, String),
+}
+
+impl Kernel {
+    /// Loads all programs and attaches them, and returns with them the stream of events.
+    ///
+    /// # Errors
+    /// When no program can work: no BTF, no privilege, no maps. A single program's failure is only its state.
+    pub fn load(options: &Options<'_>) -> Result<(Self, Events), LoadError> {
+        let offsets = resolve(&Btf::read(VMLINUX.as_ref())?, options.wishes).map_err(LoadError::Members)?;
+        options.board.set(Kind::Source, "btf", State::Up);
+        let mut ebpf = load_maps(options, &offsets)?;
+        let btf = aya::Btf::from_sys_fs().map_err(|e| LoadError::Members(e.to_string()))?;
+        let mut loaded = Vec::new();
+        for program in PROGRAMS {
+            match state_before_attach(&mut ebpf, program, options, &offsets, &btf) {
+                State::Up => loaded.push(program),
+                state => options.board.set(Kind::Probe, program.name, state),
+            }
+        }
+        drop(btf);
+
+        let mut slots: Queue<MapData, u32> = typed(&mut ebpf, "SLOTS")?;
+        for slot in 1..options.max_cgroups {
+            slots.push(slot, 0).map_err(|e| LoadError::Map("SLOTS", e.to_string()))?;
+        }
+        let events = Events::new(ebpf.take_map("EVENTS")).map_err(|e| LoadError::Map("EVENTS", e))?;
+        let kernel = Self {
+            books: table(&mut ebpf, "BOOKS")?,
+            closed: table(&mut ebpf, "CLOSED")?,
+            cgroups: table(&mut ebpf, "CGROUPS")?,
+            waits: table(&mut ebpf, "WAITS")?,
+            exes: table(&mut ebpf, "EXES")?,
+            losses: table(&mut ebpf, "LOSSES")?,
+            control: table(&mut ebpf, "CONTROL")?,
+            slots,
+            ebpf,
+            buffer: vec![0; size_of::<TaskRecord>() / 8 * 256],
+            baseline_set: false,
+        };
+        let overflow = BookKey { cgroup: CGROUP_OVERFLOW, exe: EXE_OTHER };
+        kernel.books.set(&overflow, &Book::default()).map_err(|e| LoadError::Map("BOOKS", e.to_string()))?;
+        Ok((kernel.attach(&loaded, &options.board), events))
+    }
+
+    fn attach(mut self, loaded: &[&Program], board: &Board) -> Self {
+        for program in loaded {
+            let state = match self.ebpf.program_mut(program.name) {
+                Some(AyaProgram::BtfTracePoint(p)) => match p.attach() {
+                    Ok(_link_lives_with_the_program) => State::Up,
+                    Err(error) => State::Absent { reason: format!("cannot attach: {}", chain(&error)) },
+                },
+                _ => State::Up,
+            };
+            board.set(Kind::Probe, program.name, state);
+        }
+        self
+    }
+}
+
+/// Creates the maps, with task storage where the kernel has it for tracing programs (5.12).
+fn load_maps(options: &Options<'_>, offsets: &Offsets) -> Result<Ebpf, LoadError> {
+    let bytes: &[u8] = bytemuck::bytes_of(offsets);
+    let load = |object, hash| {
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global("OFFSETS", bytes, true)
+            .map_max_entries("BOOKS", options.max_books)
+            .map_max_entries("WAITS", options.max_cgroups)
+            .map_max_entries("SLOTS", options.max_cgroups)
+            .map_max_entries("CGROUPS", options.max_cgroups * 2)
+            .allow_unsupported_maps();
+        if hash {
+            loader.map_max_entries("TASKS", options.max_tasks);
+        }
+        loader.load(object)
+    };
+    match load(PROBES, false) {
+        Ok(ebpf) => Ok(ebpf),
+        Err(storage) => load(PROBES_HASH, true)
+            .inspect(|_| tracing::info!("no task storage ({}): task state is kept in a hash", chain(&storage)))
+            .map_err(|_| LoadError::Maps(chain(&storage))),
+    }
+}
+
+fn state_before_attach(
+    ebpf: &mut Ebpf,
+    program: &Program,
+    options: &Options<'_>,
+    offsets: &Offsets,
+    btf: &aya::Btf,
+) -> State {
+    if options.without.iter().any(|name| name == program.name) {
+        return State::Absent { reason: "left out by --without-probe".to_owned() };
+    }
+    if program.hook == Hook::TracedWait && offsets.trace_wait == 0 {
+        return State::Off { reason: "the kernel itself counts run-queue waits".to_owned() };
+    }
+    let loaded = match ebpf.program_mut(program.name) {
+        Some(AyaProgram::BtfTracePoint(p)) => load_tracepoint(p, program.name, btf),
+        Some(AyaProgram::Iter(p)) => load_iterator(p, btf),
+        _ => Err("it is not part of the programs".to_owned()),
+    };
+    match loaded {
+        Ok(()) => State::Up,
+        Err(reason) => State::Absent { reason },
+    }
+}
+
+fn load_tracepoint(program: &mut BtfTracePoint, name: &str, btf: &aya::Btf) -> Result<(), String> {
+    program.load(name, btf).map_err(|e| format!("cannot load: {}", chain(&e)))
+}
+
+fn load_iterator(program: &mut Iter, btf: &aya::Btf) -> Result<(), String> {
+    program.load("task", btf).map_err(|e| format!("cannot load: {}", chain(&e)))
+}
+
+fn table<K: Pod, V: Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<Table<K, V>, LoadError> {
+    let data = match ebpf.take_map(name) {
+        Some(Map::HashMap(data) | Map::LruHashMap(data) | Map::Array(data)) => data,
+        _ => return Err(LoadError::Map(name, "is missing".to_owned())),
+    };
+    Table::new(data).map_err(|e| LoadError::Map(name, e.to_string()))
+}
+
+fn typed<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
+    ebpf.take_map(name)
+        .and_then(|map| map.try_into().ok())
+        .ok_or_else(|| LoadError::Map(name, "is missing".to_owned()))
+}
+
+/// Reads a program's cost from its descriptor's `fdinfo` (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`).
+pub(super) fn run_stats(fd: &ProgramFd) -> io::Result<RunStats> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))?;
+    let value = |key: &str| {
+        text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok()).unwrap_or(0)
+    };
+    Ok(RunStats { time: Duration::from_nanos(value("run_time_ns:")), runs: value("run_cnt:") })
+}
+
+/// An error with all its causes, on one line; of a verifier log only the end, where the refusal stands.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().rev().nth(600) {
+        Some((from, _)) => format!("…{}", &line[from..]),
+        None => line,
+    }
+}

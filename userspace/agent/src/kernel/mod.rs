@@ -1,0 +1,151 @@
+//! Loading, attaching and reading the kernel programs. The only room of user space that may use `unsafe`.
+#![allow(unsafe_code, reason = "bpf(2) calls that aya does not offer")]
+
+pub mod btf;
+mod events;
+mod load;
+pub mod offsets;
+pub mod programs;
+mod sys;
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::programs::Iter;
+use podscope_abi::{Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, TaskRecord};
+
+pub use events::{Event, Events};
+pub use load::{LoadError, Options};
+pub use sys::Table;
+
+/// The loaded and attached programs and their maps.
+pub struct Kernel {
+    ebpf: Ebpf,
+    /// Closed increments.
+    pub books: Table<BookKey, Book>,
+    /// Closed threads and ended processes.
+    pub closed: Table<ClosedKey, Closed>,
+    /// Cgroups and their histogram slots.
+    pub cgroups: Table<u64, Cgroup>,
+    waits: Table<u32, Histogram>,
+    exes: Table<u64, ExeName>,
+    losses: Table<u32, u64>,
+    control: Table<u32, u64>,
+    slots: aya::maps::Queue<aya::maps::MapData, u32>,
+    buffer: Vec<u64>,
+    baseline_set: bool,
+}
+
+/// What the kernel says of a program's cost (`kernel.bpf_stats_enabled`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunStats {
+    /// Run time.
+    pub time: Duration,
+    /// Runs.
+    pub runs: u64,
+}
+
+impl Kernel {
+    /// Calls `each` for every living task of the agent's pid namespace. The first pass also takes every older
+    /// task on, at zero.
+    ///
+    /// # Errors
+    /// When the iterator is not loaded or cannot be read.
+    pub fn tasks(&mut self, mut each: impl FnMut(&TaskRecord)) -> io::Result<usize> {
+        let mut file = self.open_iterator()?;
+        let mut count = 0;
+        let mut kept = 0;
+        loop {
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.buffer);
+            let read = match file.read(&mut bytes[kept..]) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => continue,
+                Err(error) => return Err(error),
+            };
+            let filled = kept + read;
+            let whole = filled / size_of::<TaskRecord>() * size_of::<TaskRecord>();
+            for record in bytemuck::cast_slice::<u8, TaskRecord>(&bytes[..whole]) {
+                each(record);
+                count += 1;
+            }
+            bytes.copy_within(whole..filled, 0);
+            kept = filled - whole;
+        }
+        if !self.baseline_set {
+            self.baseline_set = true;
+            self.control.set(&Control::BASELINE, &boot_ns())?;
+        }
+        Ok(count)
+    }
+
+    fn open_iterator(&mut self) -> io::Result<std::fs::File> {
+        let program: &mut Iter = self
+            .ebpf
+            .program_mut("task")
+            .ok_or_else(|| io::Error::other("the task iterator is not part of the programs"))?
+            .try_into()
+            .map_err(io::Error::other)?;
+        let link = program.attach().map_err(io::Error::other)?;
+        program.take_link(link).map_err(io::Error::other)?.into_file().map_err(io::Error::other)
+    }
+
+    /// The name of an executable.
+    pub fn exe_name(&self, id: u64) -> Option<String> {
+        let bytes = self.exes.get(&id)?;
+        let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+        Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+    }
+
+    /// The waits of a slot.
+    pub fn waits(&self, slot: u32) -> Option<Histogram> {
+        self.waits.get(&slot)
+    }
+
+    /// Empties a slot's waits and lets the kernel side give it to another cgroup.
+    pub fn free_slot(&mut self, slot: u32) {
+        if slot != 0 && self.waits.set(&slot, &Histogram::EMPTY).is_ok() {
+            let _full = self.slots.push(slot, 0);
+        }
+    }
+
+    /// What the kernel side could not keep so far, in the order of [`Loss::ALL`].
+    pub fn losses(&self) -> [u64; Loss::ALL.len()] {
+        std::array::from_fn(|i| self.losses.get(&(i as u32)).unwrap_or(0))
+    }
+
+    /// Run time and runs per program, by name; zeros where the kernel does not count them.
+    pub fn run_stats(&self) -> HashMap<&'static str, RunStats> {
+        programs::PROGRAMS
+            .iter()
+            .filter_map(|p| {
+                let fd = self.ebpf.program(p.name)?.fd().ok()?;
+                Some((p.name, load::run_stats(fd).unwrap_or_default()))
+            })
+            .collect()
+    }
+
+    /// Capacity of the maps whose entries are counted, by the attribute value of `podscope.bpf.map`.
+    pub fn capacities(&self) -> [(&'static str, u32); 4] {
+        [
+            ("books", self.books.capacity()),
+            ("closed", self.closed.capacity()),
+            ("cgroups", self.cgroups.capacity()),
+            ("waits", self.waits.capacity()),
+        ]
+    }
+}
+
+/// Time since boot, suspended time included, ns: the clock of process start times.
+pub fn boot_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Monotonic time, ns: the clock of the kernel programs.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
