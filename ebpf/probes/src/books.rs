@@ -95,30 +95,34 @@ fn cgroup_entry(id: u64) -> Option<*mut Cgroup> {
     CGROUPS.get_ptr_mut(id)
 }
 
+/// Histogram slot of a cgroup, and the executable under which its book for `exe` stands there.
+///
+/// Once given, the answer for a pair stays the same for as long as the books exist.
+#[inline(always)]
+pub(crate) fn place(cgroup: u64, exe: u64) -> (u32, u64) {
+    let Some(entry) = cgroup_entry(cgroup) else {
+        lose(Loss::Cgroup);
+        return (0, EXE_OTHER);
+    };
+    // SAFETY: `entry` is a live map value; a race on `exes` lets at most one more per CPU through.
+    let entry = unsafe { &mut *entry };
+    let key = BookKey { cgroup, exe };
+    if BOOKS.get_ptr(key).is_some() {
+        return (entry.slot, exe);
+    }
+    if entry.exes < EXES_PER_CGROUP && BOOKS.insert(key, &NO_BOOK, BPF_NOEXIST.into()).is_ok() {
+        entry.exes += 1;
+        return (entry.slot, exe);
+    }
+    (entry.slot, EXE_OTHER)
+}
+
 /// Gives the task's time from now on to `cgroup` and the executable in the state.
 #[inline(always)]
 pub(crate) fn assign(state: TaskStateRef, cgroup: u64) {
     let it = state.change();
     it.cgroup = cgroup;
-    it.book_exe = it.exe;
-    let Some(entry) = cgroup_entry(cgroup) else {
-        lose(Loss::Cgroup);
-        it.slot = 0;
-        it.book_exe = EXE_OTHER;
-        return;
-    };
-    // SAFETY: `entry` is a live map value; a race on `exes` lets at most one more per CPU through.
-    let entry = unsafe { &mut *entry };
-    it.slot = entry.slot;
-    let key = BookKey { cgroup, exe: it.exe };
-    if BOOKS.get_ptr(key).is_some() {
-        return;
-    }
-    if entry.exes < EXES_PER_CGROUP && BOOKS.insert(key, &NO_BOOK, BPF_NOEXIST.into()).is_ok() {
-        entry.exes += 1;
-    } else {
-        it.book_exe = EXE_OTHER;
-    }
+    (it.slot, it.book_exe) = place(cgroup, it.exe);
 }
 
 /// Notices that the task's `css_set` has changed: what it used until then stays with the old cgroup.

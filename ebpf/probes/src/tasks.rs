@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use podscope_abi::{Control, Counters, RecordKind, TaskFlags, TaskRecord};
 
-use crate::books::note_move;
+use crate::books::{note_move, place};
 use crate::error::{Error, settle};
 use crate::kernel::task::{DEAD, NOLOAD, Task, UNINTERRUPTIBLE};
 use crate::kernel::{copied, current_pid, member, mm, now_ns, signal};
@@ -137,6 +137,7 @@ fn divide(task: Task, state: TaskStateRef, seq: *mut aya_ebpf::bindings::seq_fil
     record.kind = RecordKind::PART;
     write(seq, record);
     record.cgroup = it.split_cgroup;
+    (_, record.book_exe) = place(it.split_cgroup, it.exe);
     subtract(&mut record.since, &record.raw, &it.split);
 }
 

@@ -1,0 +1,155 @@
+//! The end of a collection: everything is added up, credited to its owner, and chosen for publication.
+
+use std::collections::HashMap;
+
+use podscope_abi::Counters;
+
+use super::container::{Container, lives_since};
+use super::select::{Candidate, Verdict, choose};
+use super::{Accounting, ContainerKey, Ended, Outcome, ProcessKey};
+
+impl Accounting {
+    /// Ends a collection.
+    ///
+    /// `owner` says whose a cgroup is, once that is known; until then its books wait, and nothing of them is
+    /// published under another name. `publish_all` names containers of which every process is published.
+    pub fn finish(
+        &mut self,
+        mut owner: impl FnMut(u64) -> Option<ContainerKey>,
+        publish_all: impl Fn(&ContainerKey) -> bool,
+    ) -> Outcome {
+        let mut outcome = Outcome::default();
+        let pass = self.pass;
+        for (key, process) in &mut self.processes {
+            process.settle(self.closed.get(key), pass);
+        }
+        self.credit_books(&mut owner);
+        self.count_living(&mut owner, &mut outcome);
+        self.end_processes(&mut outcome);
+        self.choose_series(&publish_all, &mut outcome);
+        for container in self.containers.values_mut() {
+            container.settle();
+        }
+        self.retire_cgroups(&mut outcome);
+        outcome
+    }
+
+    /// The owner of a cgroup; asked for until it is known, then kept.
+    fn own(&mut self, cgroup: u64, owner: &mut impl FnMut(u64) -> Option<ContainerKey>) -> Option<ContainerKey> {
+        if let Some(known) = self.owners.get(&cgroup) {
+            return Some(known.clone());
+        }
+        let key = owner(cgroup)?;
+        self.owners.insert(cgroup, key.clone());
+        Some(key)
+    }
+
+    fn container(&mut self, key: &ContainerKey) -> &mut Container {
+        // Its sums began at zero when its first task came, which was after the collection before.
+        let start_ns = self.previous.unwrap_or(self.now).unix_ns;
+        self.containers.entry(key.clone()).or_insert_with(|| Container::new(start_ns))
+    }
+
+    fn credit_books(&mut self, owner: &mut impl FnMut(u64) -> Option<ContainerKey>) {
+        let keys: Vec<_> = self.books.keys().copied().collect();
+        for key in keys {
+            let Some(owner) = self.own(key.cgroup, owner) else {
+                if let Some(book) = self.books.get_mut(&key) {
+                    book.total = book.total.max(&book.live);
+                }
+                continue;
+            };
+            let Some(book) = self.books.get_mut(&key) else { continue };
+            book.total = book.total.max(&book.live);
+            let sums = book.total.since(&book.credited);
+            let lives = lives_since(&book.lives, &book.credited_lives);
+            (book.credited, book.credited_lives) = (book.total, book.lives);
+            self.container(&owner).credit(key.exe, &sums, &lives);
+        }
+    }
+
+    fn count_living(&mut self, owner: &mut impl FnMut(u64) -> Option<ContainerKey>, outcome: &mut Outcome) {
+        let living: Vec<_> = self
+            .processes
+            .values()
+            .filter(|process| process.last_pass == self.pass)
+            .map(|process| (process.cgroup, process.exe))
+            .collect();
+        for (cgroup, exe) in living {
+            match self.own(cgroup, owner) {
+                Some(owner) => self.container(&owner).count(exe),
+                None => outcome.unowned_processes += 1,
+            }
+        }
+    }
+
+    /// Begins, keeps and ends series.
+    fn choose_series(&mut self, publish_all: &impl Fn(&ContainerKey) -> bool, outcome: &mut Outcome) {
+        let mut by_container: HashMap<ContainerKey, Vec<Candidate<ProcessKey>>> = HashMap::new();
+        for (key, process) in &mut self.processes {
+            let Some(owner) = self.owners.get(&process.cgroup) else { continue };
+            if process.series.as_ref().is_some_and(|series| series.container != *owner) {
+                outcome.ended.push(Ended { key: *key, process: process.clone() });
+                process.series = None;
+            }
+            by_container.entry(owner.clone()).or_default().push(Candidate {
+                key: *key,
+                cpu: process.delta.run_ns,
+                memory: process.memory.resident(),
+                selected: process.series.as_ref().map(|series| series.unwanted),
+            });
+        }
+        for (container, candidates) in by_container {
+            let limit =
+                if publish_all(&container) { candidates.len() } else { self.limits.processes_per_container };
+            for (key, verdict) in choose(&candidates, limit) {
+                self.apply(&container, key, verdict, outcome);
+            }
+        }
+    }
+
+    fn apply(&mut self, owner: &ContainerKey, key: ProcessKey, verdict: Verdict, outcome: &mut Outcome) {
+        let Some(process) = self.processes.get_mut(&key) else { return };
+        let Some(container) = self.containers.get_mut(owner) else { return };
+        if verdict == Verdict::Out {
+            if process.series.is_some() {
+                // The interval that ends now still belongs to the series.
+                container.export(process);
+                outcome.ended.push(Ended { key, process: process.clone() });
+                process.series = None;
+            }
+            container.remainder_pages += process.memory.resident();
+            container.remainder_processes += 1;
+            return;
+        }
+        if process.series.is_none() {
+            let born_in_interval =
+                self.previous.filter(|previous| process.first_pass == self.pass && key.start > previous.boot_ns);
+            let born_ns = born_in_interval.map(|_| self.now.unix_of_boot(key.start));
+            process.begin_series(owner.clone(), born_ns, &self.now);
+        }
+        container.export(process);
+        if let Some(series) = &mut process.series {
+            series.unwanted = match verdict {
+                Verdict::Kept(unwanted) => unwanted,
+                _ => 0,
+            };
+        }
+    }
+}
+
+impl Container {
+    /// Counts what a published series has grown by: it is not part of the remainder.
+    pub(super) fn export(&mut self, process: &mut super::Process) {
+        let total = process.published();
+        if let (Some(total), Some(series)) = (total, &mut process.series) {
+            self.exported.add(&total.since(&series.counted));
+            series.counted = total;
+        }
+    }
+}
+
+/// A container is dropped once none of its cgroups is left and it has been silent for a while.
+pub(super) fn is_over(container: &Container, has_cgroup: bool) -> bool {
+    !has_cgroup && container.processes == 0 && container.delta == Counters::ZERO
+}
