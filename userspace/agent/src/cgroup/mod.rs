@@ -1,1 +1,16 @@
 //! Control groups: which hierarchy accounts, what a path says, what the files say.
+
+mod figures;
+mod layout;
+mod parse;
+mod path;
+mod reader;
+mod tree;
+mod v1;
+mod v2;
+
+pub use figures::{Cpu, Disk, Figures, Limits, Memory, Pressure, Stall};
+pub use layout::{Accounting, Layout, LayoutError, Mount, Version};
+pub use path::{Owner, owner};
+pub use reader::Reader;
+pub use tree::{Scan, Tree, scan};

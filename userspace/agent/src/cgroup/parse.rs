@@ -1,0 +1,39 @@
+//! The forms that cgroup files share. Every function takes a file's whole text and gives nothing where it is not
+//! what the kernel writes: a line that does not end has been cut, and a cut number is another number.
+
+/// A file of one number.
+pub(super) fn value(text: &str) -> Option<u64> {
+    number(text.strip_suffix('\n')?)
+}
+
+/// A file of one number, or of a word or a number beyond all memory that means "no limit".
+pub(super) fn limit(text: &str) -> Option<u64> {
+    // Version 1 writes the largest page count times the page size, which depends on the architecture.
+    value(text).filter(|&bytes| bytes < 1 << 62)
+}
+
+/// The values of `keys` in a file of lines `key value`.
+pub(super) fn keyed<const N: usize>(text: &str, keys: [&str; N]) -> [Option<u64>; N] {
+    let mut values = [None; N];
+    for (key, value) in lines(text).filter_map(|line| line.split_once(' ')) {
+        if let Some(at) = keys.iter().position(|&k| k == key) {
+            values[at] = number(value);
+        }
+    }
+    values
+}
+
+/// The lines of a text that are whole.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))
+}
+
+/// A number as the kernel writes it: digits alone.
+pub(super) fn number(text: &str) -> Option<u64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+/// CPUs' worth of time that a quota per period allows.
+pub(super) fn cores(quota: u64, period: u64) -> Option<f64> {
+    (period > 0).then(|| quota as f64 / period as f64)
+}
