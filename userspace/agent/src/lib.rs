@@ -6,6 +6,7 @@ pub mod accounting;
 pub mod catalogue;
 pub mod cgroup;
 pub mod export;
+pub mod http;
 pub mod runtime;
 pub mod snapshot;
 pub mod status;
