@@ -4,6 +4,7 @@
 //! Rooms and their rules are on the map in ARCHITECTURE.md. `kernel` is the only room that may use `unsafe`.
 
 pub mod accounting;
+pub mod attribution;
 pub mod catalogue;
 pub mod cgroup;
 pub mod export;

@@ -13,6 +13,8 @@ pub struct Snapshot {
     pub time_ns: u64,
     /// In no particular order; each (entity, attributes) stands once.
     pub resources: Vec<Resource>,
+    /// Series that ended a while ago and stay on `/metrics`, unchanged, until every scraper has seen them.
+    pub lingering: Vec<Arc<Resource>>,
 }
 
 /// An entity and its points.
@@ -113,6 +115,11 @@ impl ResourceAttribute {
     /// An identifying text.
     pub fn label(key: &'static str, value: impl Into<Arc<str>>) -> Self {
         Self { key: Cow::Borrowed(key), value: AttributeValue::Text(value.into()), label: true }
+    }
+
+    /// A number that only OTLP carries.
+    pub fn int(key: &'static str, value: i64) -> Self {
+        Self { key: Cow::Borrowed(key), value: AttributeValue::Int(value), label: false }
     }
 
     /// A text that only OTLP carries.

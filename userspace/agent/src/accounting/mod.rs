@@ -72,6 +72,17 @@ impl Default for Limits {
     }
 }
 
+/// How many processes of a container are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Those at the top.
+    Top,
+    /// Every one.
+    All,
+    /// None yet: its name is not known.
+    Wait,
+}
+
 /// A published series that has ended: its process exited, left the container, or is no longer among the top.
 #[derive(Clone, Debug)]
 pub struct Ended {

@@ -1,1 +1,250 @@
-//! Points.
+//! Points of processes, executables and containers. Pure: figures in, points out.
+
+use podscope_abi::histogram::BUCKETS;
+use podscope_abi::{Counters, Histogram, Lives};
+use podscope_catalog::{MetricId, id};
+
+use super::Container;
+use super::container::Executable;
+use super::process::Process;
+use super::split::CpuSplit;
+use crate::cgroup::Figures;
+use crate::snapshot::{Point, Value};
+
+/// Collects points; they end up sorted as [`crate::snapshot::Resource::points`] asks.
+#[derive(Debug, Default)]
+pub struct Points(Vec<Point>);
+
+impl Points {
+    fn push(&mut self, metric: MetricId, combination: usize, value: Value) -> &mut Self {
+        self.0.push(Point { metric, combination: combination as u8, value });
+        self
+    }
+
+    /// A whole number; what does not fit is cut.
+    pub fn int(&mut self, metric: MetricId, combination: usize, value: u64) -> &mut Self {
+        self.push(metric, combination, Value::Int(i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+
+    /// A whole number that may be unknown.
+    pub fn known(&mut self, metric: MetricId, combination: usize, value: Option<u64>) -> &mut Self {
+        if let Some(value) = value {
+            self.int(metric, combination, value);
+        }
+        self
+    }
+
+    /// Nanoseconds as seconds.
+    pub fn seconds(&mut self, metric: MetricId, combination: usize, ns: u64) -> &mut Self {
+        self.push(metric, combination, Value::Double(ns as f64 / 1e9))
+    }
+
+    /// Nanoseconds that may be unknown, as seconds.
+    pub fn known_seconds(&mut self, metric: MetricId, combination: usize, ns: Option<u64>) -> &mut Self {
+        if let Some(ns) = ns {
+            self.seconds(metric, combination, ns);
+        }
+        self
+    }
+
+    /// A number that may be negative or broken.
+    pub fn double(&mut self, metric: MetricId, value: f64) -> &mut Self {
+        self.push(metric, 0, Value::Double(value))
+    }
+
+    /// The points, sorted.
+    pub fn finish(mut self) -> Vec<Point> {
+        self.0.sort_by_key(|point| (point.metric, point.combination));
+        self.0
+    }
+
+    fn cpu(&mut self, metric: MetricId, cpu: &CpuSplit) -> &mut Self {
+        self.seconds(metric, 0, cpu.user_ns).seconds(metric, 1, cpu.system_ns)
+    }
+
+    /// The additive counters of a process or of the rest of a container's processes.
+    fn counters(&mut self, sums: &Counters, cpu: &CpuSplit) -> &mut Self {
+        self.cpu(id::PROCESS_CPU_TIME, cpu)
+            .int(id::PROCESS_CONTEXT_SWITCHES, 0, sums.switches_voluntary)
+            .int(id::PROCESS_CONTEXT_SWITCHES, 1, sums.switches_involuntary)
+            .int(id::PROCESS_PAGING_FAULTS, 0, sums.faults_minor)
+            .int(id::PROCESS_PAGING_FAULTS, 1, sums.faults_major)
+            .int(id::PROCESS_DISK_IO, 0, sums.read_bytes)
+            .int(id::PROCESS_DISK_IO, 1, sums.write_bytes)
+            .int(id::PROCESS_DISK_OPERATIONS, 0, sums.read_calls)
+            .int(id::PROCESS_DISK_OPERATIONS, 1, sums.write_calls)
+            .seconds(id::PROCESS_RUN_QUEUE_WAIT_TIME, 0, sums.wait_ns)
+            .seconds(id::PROCESS_BLOCKED_TIME, 0, sums.blocked_ns)
+            .int(id::PROCESS_CPU_MIGRATIONS, 0, sums.migrations)
+            .seconds(id::PROCESS_RECLAIM_TIME, 0, sums.reclaim_ns)
+            .int(id::PROCESS_RECLAIM_STALLS, 0, sums.reclaims)
+    }
+
+    fn lives(&mut self, started: MetricId, ended: MetricId, lives: &Lives) -> &mut Self {
+        self.int(started, 0, lives.started_fork)
+            .int(started, 1, lives.started_exec)
+            .int(started, 2, lives.started_moved)
+            .int(ended, 0, lives.ended_exit)
+            .int(ended, 1, lives.ended_exec)
+            .int(ended, 2, lives.ended_moved)
+    }
+}
+
+/// A published process. `page`: bytes of a page; `uptime_ns`: since its start.
+pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
+    let mut points = Points::default();
+    if let (Some(sums), Some(series)) = (process.published(), &process.series) {
+        points.counters(&sums, &series.cpu);
+    }
+    let memory = &process.memory;
+    points.int(id::PROCESS_THREAD_COUNT, 0, u64::from(process.threads)).seconds(id::PROCESS_UPTIME, 0, uptime_ns);
+    if !process.kernel {
+        points
+            .int(id::PROCESS_MEMORY_USAGE, 0, memory.resident() * page)
+            .int(id::PROCESS_MEMORY_VIRTUAL, 0, memory.virtual_size * page)
+            .int(id::PROCESS_MEMORY_PEAK, 0, memory.peak * page);
+        let kinds = [memory.anonymous, memory.file, memory.shared, memory.swap, memory.hugetlb];
+        for (kind, pages) in kinds.into_iter().enumerate() {
+            points.int(id::PROCESS_MEMORY_KIND, kind, pages * page);
+        }
+    }
+    points.known(id::PROCESS_FILE_DESCRIPTOR_COUNT, 0, process.descriptors);
+    points.finish()
+}
+
+/// The processes of a container that are not published, as one.
+pub fn remainder(container: &Container, page: u64) -> Vec<Point> {
+    let mut points = Points::default();
+    points
+        .counters(&container.remainder, &container.remainder_cpu)
+        .int(id::PROCESS_MEMORY_USAGE, 0, container.remainder_pages * page);
+    points.finish()
+}
+
+/// An executable within a container.
+pub fn executable(executable: &Executable) -> Vec<Point> {
+    let sums = &executable.sums;
+    let mut points = Points::default();
+    points
+        .cpu(id::EXECUTABLE_CPU_TIME, &executable.cpu)
+        .seconds(id::EXECUTABLE_RUN_QUEUE_WAIT_TIME, 0, sums.wait_ns)
+        .seconds(id::EXECUTABLE_BLOCKED_TIME, 0, sums.blocked_ns)
+        .int(id::EXECUTABLE_PAGING_FAULTS, 0, sums.faults_minor)
+        .int(id::EXECUTABLE_PAGING_FAULTS, 1, sums.faults_major)
+        .lives(id::EXECUTABLE_PROCESS_STARTED, id::EXECUTABLE_PROCESS_ENDED, &executable.lives);
+    points.finish()
+}
+
+/// What a container's points are made of besides its own sums.
+#[derive(Debug, Default)]
+pub struct ContainerFigures<'a> {
+    /// What the cgroup's files say.
+    pub figures: Option<&'a Figures>,
+    /// The cgroup's own CPU time, divided exactly.
+    pub cpu: Option<CpuSplit>,
+    /// Growth of the cgroup's own counter beyond the processes', ns.
+    pub unaccounted_ns: Option<i64>,
+    /// Run-queue waits of the container's cgroups together.
+    pub waits: Option<Box<Histogram>>,
+    /// Since the container started.
+    pub uptime_ns: Option<u64>,
+}
+
+/// A container.
+pub fn container(container: &Container, more: ContainerFigures<'_>) -> Vec<Point> {
+    let mut points = Points::default();
+    let sums = &container.sums;
+    points
+        .seconds(id::CONTAINER_PROCESS_CPU_TIME, 0, sums.run_ns)
+        .seconds(id::CONTAINER_RUN_QUEUE_WAIT_TIME, 0, sums.wait_ns)
+        .seconds(id::CONTAINER_BLOCKED_TIME, 0, sums.blocked_ns)
+        .seconds(id::CONTAINER_RECLAIM_TIME, 0, sums.reclaim_ns)
+        .int(id::CONTAINER_RECLAIM_STALLS, 0, sums.reclaims)
+        .int(id::CONTAINER_PROCESS_COUNT, 0, container.processes)
+        .known_seconds(id::CONTAINER_UPTIME, 0, more.uptime_ns);
+    for (scope, kills) in container.oom_kills.iter().enumerate() {
+        points.int(id::CONTAINER_OOM_KILLS, scope, *kills);
+    }
+    // A container's processes do not leave it by an exec: only forks, moves and exits count here.
+    let mut lives = container.lives();
+    (lives.started_exec, lives.ended_exec) = (0, 0);
+    points.lives(id::CONTAINER_PROCESS_STARTED, id::CONTAINER_PROCESS_ENDED, &lives);
+    if let Some(cpu) = &more.cpu {
+        points.cpu(id::CONTAINER_CPU_TIME, cpu);
+    }
+    if let Some(ns) = more.unaccounted_ns {
+        points.double(id::CONTAINER_CPU_UNACCOUNTED, ns as f64 / 1e9);
+    }
+    if let Some(figures) = more.figures {
+        container_figures(&mut points, figures);
+    }
+    if let Some(waits) = more.waits {
+        points.push(id::CONTAINER_RUN_QUEUE_WAIT, 0, Value::Histogram(waits));
+    }
+    points.finish()
+}
+
+fn container_figures(points: &mut Points, figures: &Figures) {
+    let (cpu, memory, disk) = (&figures.cpu, &figures.memory, &figures.disk);
+    points
+        .known_seconds(id::CONTAINER_CPU_THROTTLED_TIME, 0, cpu.throttled_ns)
+        .known(id::CONTAINER_CPU_THROTTLED_PERIODS, 0, cpu.throttled_periods)
+        .known(id::CONTAINER_CPU_PERIODS, 0, cpu.periods)
+        .known(id::CONTAINER_MEMORY_USAGE, 0, memory.usage)
+        .known(id::CONTAINER_MEMORY_WORKING_SET, 0, memory.working_set)
+        .known(id::CONTAINER_MEMORY_RSS, 0, memory.rss)
+        .known(id::CONTAINER_MEMORY_AVAILABLE, 0, available(figures))
+        .known(id::CONTAINER_MEMORY_LIMIT, 0, figures.limits.memory)
+        .known(id::CONTAINER_MEMORY_PEAK, 0, memory.peak)
+        .known(id::CONTAINER_MEMORY_SWAP, 0, memory.swap)
+        .known(id::CONTAINER_SWAP_IN, 0, memory.swap_in_pages)
+        .known(id::CONTAINER_PAGING_FAULTS, 0, memory.minor_faults)
+        .known(id::CONTAINER_PAGING_FAULTS, 1, memory.major_faults)
+        .known(id::CONTAINER_DISK_IO, 0, disk.read_bytes)
+        .known(id::CONTAINER_DISK_IO, 1, disk.write_bytes)
+        .known(id::CONTAINER_DISK_OPERATIONS, 0, disk.read_operations)
+        .known(id::CONTAINER_DISK_OPERATIONS, 1, disk.write_operations);
+    pressure(points, id::CONTAINER_PRESSURE_TIME, figures);
+}
+
+/// A pod, from its own cgroup.
+pub fn pod(figures: &Figures, uptime_ns: Option<u64>) -> Vec<Point> {
+    let mut points = Points::default();
+    let memory = &figures.memory;
+    points
+        .known_seconds(id::POD_CPU_TIME, 0, figures.cpu.usage_ns)
+        .known_seconds(id::POD_CPU_THROTTLED_TIME, 0, figures.cpu.throttled_ns)
+        .known(id::POD_MEMORY_USAGE, 0, memory.usage)
+        .known(id::POD_MEMORY_WORKING_SET, 0, memory.working_set)
+        .known(id::POD_MEMORY_RSS, 0, memory.rss)
+        .known(id::POD_MEMORY_AVAILABLE, 0, available(figures))
+        .known(id::POD_PAGING_FAULTS, 0, memory.minor_faults)
+        .known(id::POD_PAGING_FAULTS, 1, memory.major_faults)
+        .known(id::POD_DISK_IO, 0, figures.disk.read_bytes)
+        .known(id::POD_DISK_IO, 1, figures.disk.write_bytes)
+        .known_seconds(id::POD_UPTIME, 0, uptime_ns);
+    pressure(&mut points, id::POD_PRESSURE_TIME, figures);
+    points.finish()
+}
+
+fn available(figures: &Figures) -> Option<u64> {
+    let (limit, used) = figures.limits.memory.zip(figures.memory.working_set)?;
+    Some(limit.saturating_sub(used))
+}
+
+fn pressure(points: &mut Points, metric: MetricId, figures: &Figures) {
+    let all = &figures.pressure;
+    for (resource, stall) in [&all.cpu, &all.memory, &all.io].into_iter().enumerate() {
+        points.known_seconds(metric, resource * 2, stall.some_ns).known_seconds(metric, resource * 2 + 1, stall.full_ns);
+    }
+}
+
+/// Adds a histogram to another.
+pub fn add_waits(to: &mut Histogram, from: &Histogram) {
+    for at in 0..BUCKETS {
+        to.buckets[at] += from.buckets[at];
+    }
+    to.zero += from.zero;
+    to.over += from.over;
+    to.sum_ns += from.sum_ns;
+}

@@ -35,6 +35,9 @@ pub const PATIENCE: u32 = 12;
 pub fn choose<K: Copy + Ord>(candidates: &[Candidate<K>], limit: usize) -> Vec<(K, Verdict)> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     let mut wanted = vec![candidates.len() <= limit; candidates.len()];
+    if limit == 0 {
+        return candidates.iter().map(|c| (c.key, Verdict::Out)).collect();
+    }
     for figure in [|c: &Candidate<K>| c.cpu, |c: &Candidate<K>| c.memory] {
         // On a tie the published one stays, then the smaller key: an idle container keeps its selection.
         order.sort_unstable_by(|&a, &b| {

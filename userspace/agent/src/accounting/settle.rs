@@ -6,17 +6,17 @@ use podscope_abi::Counters;
 
 use super::container::{Container, lives_since};
 use super::select::{Candidate, Verdict, choose};
-use super::{Accounting, ContainerKey, Ended, Outcome, ProcessKey};
+use super::{Accounting, ContainerKey, Ended, Outcome, Policy, ProcessKey};
 
 impl Accounting {
     /// Ends a collection.
     ///
     /// `owner` says whose a cgroup is, once that is known; until then its books wait, and nothing of them is
-    /// published under another name. `publish_all` names containers of which every process is published.
+    /// published under another name. `policy` says how many of a container's processes are published.
     pub fn finish(
         &mut self,
         mut owner: impl FnMut(u64) -> Option<ContainerKey>,
-        publish_all: impl Fn(&ContainerKey) -> bool,
+        policy: impl Fn(&ContainerKey) -> Policy,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let pass = self.pass;
@@ -26,12 +26,25 @@ impl Accounting {
         self.credit_books(&mut owner);
         self.count_living(&mut owner, &mut outcome);
         self.end_processes(&mut outcome);
-        self.choose_series(&publish_all, &mut outcome);
+        self.choose_series(&policy, &mut outcome);
         for container in self.containers.values_mut() {
             container.settle();
         }
         self.retire_cgroups(&mut outcome);
         outcome
+    }
+
+    /// Begins a container anew at zero, because it is published under another name from now on. To be called
+    /// between collections: all that was published stays true, and all that comes is published under the new name.
+    pub fn restart(&mut self, key: &ContainerKey) {
+        for process in self.processes.values_mut() {
+            if process.series.as_ref().is_some_and(|series| series.container == *key) {
+                process.series = None;
+            }
+        }
+        if let Some(container) = self.containers.get_mut(key) {
+            *container = Container::new(self.now.unix_ns);
+        }
     }
 
     /// The owner of a cgroup; asked for until it is known, then kept.
@@ -84,7 +97,7 @@ impl Accounting {
     }
 
     /// Begins, keeps and ends series.
-    fn choose_series(&mut self, publish_all: &impl Fn(&ContainerKey) -> bool, outcome: &mut Outcome) {
+    fn choose_series(&mut self, policy: &impl Fn(&ContainerKey) -> Policy, outcome: &mut Outcome) {
         let mut by_container: HashMap<ContainerKey, Vec<Candidate<ProcessKey>>> = HashMap::new();
         for (key, process) in &mut self.processes {
             let Some(owner) = self.owners.get(&process.cgroup) else { continue };
@@ -100,8 +113,11 @@ impl Accounting {
             });
         }
         for (container, candidates) in by_container {
-            let limit =
-                if publish_all(&container) { candidates.len() } else { self.limits.processes_per_container };
+            let limit = match policy(&container) {
+                Policy::All => candidates.len(),
+                Policy::Top => self.limits.processes_per_container,
+                Policy::Wait => 0,
+            };
             for (key, verdict) in choose(&candidates, limit) {
                 self.apply(&container, key, verdict, outcome);
             }

@@ -231,7 +231,7 @@ fn a_pid_used_again_does_not_double_a_series() {
     let points = |value| vec![point(id::PROCESS_THREAD_COUNT, 0, Value::Int(value))];
     let ended = |value, start_ns| Resource { ended: true, start_ns, ..process(7, "sh", points(value)) };
     let lines = |resources| {
-        let text = page(&Snapshot { time_ns: 0, resources }, Format::Text004, Families::WithPoints);
+        let text = page(&Snapshot { resources, ..Snapshot::default() }, Format::Text004, Families::WithPoints);
         text.lines()
             .filter(|l| !l.starts_with('#'))
             .map(|l| l.rsplit(' ').next().unwrap().to_owned())
@@ -255,7 +255,7 @@ fn families_without_points_appear_only_on_request() {
 fn points_outside_the_table_are_left_out() {
     let points = vec![point(id::PROCESS_CPU_TIME, 200, Value::Int(1)), point(MetricId(60_000), 0, Value::Int(1))];
     let text =
-        page(&Snapshot { time_ns: 0, resources: vec![process(1, "x", points)] }, Format::Text004, Families::WithPoints);
+        page(&Snapshot { resources: vec![process(1, "x", points)], ..Snapshot::default() }, Format::Text004, Families::WithPoints);
     assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
 }
 
