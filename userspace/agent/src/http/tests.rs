@@ -176,7 +176,7 @@ async fn a_request_body_is_refused() {
 /// What comes before the garbage is answered, what comes after is not.
 #[tokio::test]
 async fn pipelined_garbage_ends_only_its_connection() {
-    let server = start(Fixed::ready(1), LIMITS, None).await;
+    let server = start(Fixed::ready(1), QUICK, None).await;
     let good = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     let answer = exchange(server.address, format!("{good}{good}\0\u{ff}\r\n\r\n{good}").as_bytes()).await;
     let answer = String::from_utf8_lossy(&answer);
@@ -218,7 +218,7 @@ async fn slow_clients_are_cut_off() {
         let began = Instant::now();
         let answer = exchange(server.address, start.as_bytes()).await;
         assert_eq!(answer.starts_with(b"HTTP/1.1 200 "), start.ends_with("\r\n\r\n"), "{start:?}");
-        assert!(began.elapsed() >= QUICK.header_time && began.elapsed() < QUICK.header_time * 5, "{start:?}");
+        assert!(began.elapsed() >= QUICK.header_time && began.elapsed() < QUICK.header_time * 15, "{start:?}");
     }
     assert!(before.elapsed() < Duration::from_secs(10));
 }
