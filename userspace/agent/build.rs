@@ -16,11 +16,9 @@ fn main() -> Result<(), Error> {
     let rustc = tools.join("rustc");
     println!("cargo::rerun-if-changed={}", rustc.display());
     if !rustc.exists() || !tools.join("bpf-linker").exists() {
-        return Err(format!(
-            "the eBPF toolchain is missing in {}: run `cargo xtask setup` once",
-            tools.display()
-        )
-        .into());
+        return Err(
+            format!("the eBPF toolchain is missing in {}: run `cargo xtask setup` once", tools.display()).into()
+        );
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Shared by all profiles: target/<profile>/build/<package>/out lies five levels below the target folder.

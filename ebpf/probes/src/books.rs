@@ -238,4 +238,3 @@ fn intern(name: *const ExeName) -> u64 {
     }
     id
 }
-

@@ -8,8 +8,8 @@ use podscope_abi::{CgroupEvent, EventHeader, EventKind, Loss};
 
 use crate::books::note_move;
 use crate::error::{Error, settle};
-use crate::kernel::{cgroup, now_ns};
 use crate::kernel::task::Task;
+use crate::kernel::{cgroup, now_ns};
 use crate::maps::{EVENTS, offset};
 use crate::state::find;
 
@@ -45,8 +45,7 @@ fn try_report(ctx: &BtfTracePointContext, kind: u32) -> Result<(), Error> {
     unsafe {
         (*event).header = EventHeader { kind, detail: hierarchy, time_ns: now_ns() };
         (*event).id = cgroup::id(group);
-        let length =
-            bpf_probe_read_kernel_str((&raw mut (*event).path).cast(), PATH_MAX as u32, path.cast());
+        let length = bpf_probe_read_kernel_str((&raw mut (*event).path).cast(), PATH_MAX as u32, path.cast());
         (*event).len = if length > 0 { length as u64 - 1 } else { 0 };
     }
     entry.submit(0);

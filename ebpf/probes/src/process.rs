@@ -34,7 +34,9 @@ fn try_fork(parent: Task, child: Task) -> Result<(), Error> {
             assign(state, cgroup::id_of_css_set(css_set));
         }
     }
-    if it.flags & TaskFlags::LEADER != 0 && let Some(book) = book(it.cgroup, it.book_exe) {
+    if it.flags & TaskFlags::LEADER != 0
+        && let Some(book) = book(it.cgroup, it.book_exe)
+    {
         // SAFETY: a live map value; only the address is taken.
         add(unsafe { &raw mut (*book).lives.started_fork }, 1);
     }

@@ -64,6 +64,7 @@ pub fn own(proc: &Path) -> Snapshot {
             resource(Entity::Process, process, files.process_points()),
             resource(Entity::Agent, Vec::new(), files.agent_points()),
         ],
+        ..Snapshot::default()
     }
 }
 

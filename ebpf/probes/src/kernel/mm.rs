@@ -16,11 +16,7 @@ pub(crate) const SHMEM: u32 = 3;
 #[inline(always)]
 pub(crate) fn pages(mm: *const u8, kind: u32) -> i64 {
     let at = offset!(rss_stat) + kind * offset!(rss_stride);
-    let count: i64 = if offset!(rss_percpu) == 1 {
-        member(mm, at + offset!(percpu_count))
-    } else {
-        copied(mm, at)
-    };
+    let count: i64 = if offset!(rss_percpu) == 1 { member(mm, at + offset!(percpu_count)) } else { copied(mm, at) };
     if count < 0 { 0 } else { count }
 }
 

@@ -72,9 +72,8 @@ impl Accounting {
         if !retired.is_empty() {
             self.books.retain(|key, _| !retired.contains(&key.cgroup));
             let owners: HashSet<&ContainerKey> = self.owners.values().collect();
-            self.containers.retain(|key, container| {
-                *key == ContainerKey::Host || !is_over(container, owners.contains(key))
-            });
+            self.containers
+                .retain(|key, container| *key == ContainerKey::Host || !is_over(container, owners.contains(key)));
         }
         outcome.retired = retired;
     }

@@ -115,9 +115,11 @@ pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
 /// The processes of a container that are not published, as one.
 pub fn remainder(container: &Container, page: u64) -> Vec<Point> {
     let mut points = Points::default();
-    points
-        .counters(&container.remainder, &container.remainder_cpu)
-        .int(id::PROCESS_MEMORY_USAGE, 0, container.remainder_pages * page);
+    points.counters(&container.remainder, &container.remainder_cpu).int(
+        id::PROCESS_MEMORY_USAGE,
+        0,
+        container.remainder_pages * page,
+    );
     points.finish()
 }
 
@@ -235,7 +237,11 @@ fn available(figures: &Figures) -> Option<u64> {
 fn pressure(points: &mut Points, metric: MetricId, figures: &Figures) {
     let all = &figures.pressure;
     for (resource, stall) in [&all.cpu, &all.memory, &all.io].into_iter().enumerate() {
-        points.known_seconds(metric, resource * 2, stall.some_ns).known_seconds(metric, resource * 2 + 1, stall.full_ns);
+        points.known_seconds(metric, resource * 2, stall.some_ns).known_seconds(
+            metric,
+            resource * 2 + 1,
+            stall.full_ns,
+        );
     }
 }
 

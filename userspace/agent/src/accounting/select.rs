@@ -42,10 +42,7 @@ pub fn choose<K: Copy + Ord>(candidates: &[Candidate<K>], limit: usize) -> Vec<(
         // On a tie the published one stays, then the smaller key: an idle container keeps its selection.
         order.sort_unstable_by(|&a, &b| {
             let (a, b) = (&candidates[a], &candidates[b]);
-            figure(b)
-                .cmp(&figure(a))
-                .then(b.selected.is_some().cmp(&a.selected.is_some()))
-                .then(a.key.cmp(&b.key))
+            figure(b).cmp(&figure(a)).then(b.selected.is_some().cmp(&a.selected.is_some())).then(a.key.cmp(&b.key))
         });
         order.iter().take(limit).for_each(|&i| wanted[i] = true);
     }
@@ -61,8 +58,7 @@ pub fn choose<K: Copy + Ord>(candidates: &[Candidate<K>], limit: usize) -> Vec<(
             (c.key, verdict)
         })
         .collect();
-    let mut kept: Vec<usize> =
-        (0..verdicts.len()).filter(|&i| matches!(verdicts[i].1, Verdict::Kept(_))).collect();
+    let mut kept: Vec<usize> = (0..verdicts.len()).filter(|&i| matches!(verdicts[i].1, Verdict::Kept(_))).collect();
     let room = (3 * limit).saturating_sub(verdicts.iter().filter(|(_, v)| *v == Verdict::Wanted).count());
     if kept.len() > room {
         kept.sort_unstable_by_key(|&i| match verdicts[i].1 {

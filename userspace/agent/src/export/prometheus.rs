@@ -12,7 +12,7 @@ use std::ops::Range;
 use podscope_abi::Histogram;
 use podscope_abi::histogram::{BUCKETS, END_OCTAVE, FIRST_OCTAVE, PER_OCTAVE};
 use podscope_catalog::prometheus::{base_name, family_name, label_name, type_name, unit_name};
-use podscope_catalog::{Instrument, METRICS, Metric};
+use podscope_catalog::{METRICS, Metric};
 
 use crate::snapshot::{AttributeValue, Attributes, Point, Resource, Snapshot, Value};
 
@@ -23,7 +23,8 @@ pub use negotiate::{accepts, accepts_gzip};
 pub enum Format {
     /// Prometheus text 0.0.4.
     Text004,
-    /// OpenMetrics text 1.0.0: counters and histograms say by `_created` when they began.
+    /// OpenMetrics text 1.0.0, without `_created` lines: a scraper that does not know them would store each as a
+    /// series of its own.
     OpenMetrics,
 }
 
@@ -61,7 +62,7 @@ pub fn render_families(snapshot: &Snapshot, format: Format, families: Families, 
         family.metadata(out);
         for run in runs {
             for point in &run.resource.points[run.points] {
-                family.point(run.resource, run.labels, point, out);
+                family.point(run.labels, point, out);
             }
         }
     }
@@ -80,7 +81,7 @@ struct Run<'a> {
 /// Regroups the points, which lie by resource, by metric; the index is that of [`METRICS`].
 fn runs_by_metric(snapshot: &Snapshot) -> Vec<Vec<Run<'_>>> {
     let mut runs: Vec<Vec<Run<'_>>> = METRICS.iter().map(|_| Vec::new()).collect();
-    for (resource, labels) in distinct(&snapshot.resources) {
+    for (resource, labels) in distinct(snapshot) {
         let mut at = 0;
         for points in resource.points.chunk_by(|a, b| a.metric == b.metric) {
             let range = at..at + points.len();
@@ -97,9 +98,10 @@ fn runs_by_metric(snapshot: &Snapshot) -> Vec<Vec<Run<'_>>> {
 ///
 /// Two resources can differ in attributes that are no labels, such as a process's start time: when a pid is used
 /// again, the living process stands for the series, or else the one that ended last.
-fn distinct(resources: &[Resource]) -> Vec<(&Resource, &str)> {
-    let mut order: Vec<&Resource> = resources.iter().collect();
-    if resources.iter().any(|r| r.ended) {
+fn distinct(snapshot: &Snapshot) -> Vec<(&Resource, &str)> {
+    let mut order: Vec<&Resource> =
+        snapshot.resources.iter().chain(snapshot.lingering.iter().map(AsRef::as_ref)).collect();
+    if order.iter().any(|r| r.ended) {
         order.sort_by_key(|r| (r.ended, std::cmp::Reverse(r.start_ns)));
     }
     let mut seen = HashSet::with_capacity(order.len());
@@ -179,7 +181,7 @@ impl Family {
         }
     }
 
-    fn point(&self, resource: &Resource, labels: &str, point: &Point, out: &mut Vec<u8>) {
+    fn point(&self, labels: &str, point: &Point, out: &mut Vec<u8>) {
         // A combination that the row lacks cannot be labelled.
         let Some(combination) = self.combinations.get(usize::from(point.combination)) else { return };
         let labels = [labels, combination];
@@ -195,13 +197,6 @@ impl Family {
                 out.push(b'\n');
             }
             Value::Histogram(histogram) => self.histogram(histogram, &labels, out),
-        }
-        if self.format == Format::OpenMetrics
-            && matches!(self.metric.instrument, Instrument::Counter | Instrument::Histogram)
-        {
-            let start = resource.start(self.metric.source);
-            write_name(out, &self.base, "_created", &labels);
-            put(out, format_args!("{}.{:09}\n", start / 1_000_000_000, start % 1_000_000_000));
         }
     }
 

@@ -34,7 +34,8 @@ impl Fixed {
                 Point { metric: id::PROCESS_MEMORY_USAGE, combination: 0, value: Value::Int(4096) },
             ],
         };
-        let snapshot = Snapshot { time_ns: 1, resources: (1..=processes).map(process).collect(), ..Snapshot::default() };
+        let snapshot =
+            Snapshot { time_ns: 1, resources: (1..=processes).map(process).collect(), ..Snapshot::default() };
         Arc::new(Self { snapshot: Arc::new(snapshot), ready: true.into() })
     }
 }

@@ -124,7 +124,9 @@ impl Btf {
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
         let at = self.strings + offset as usize;
-        self.data.get(at..at + name.len() + 1).is_some_and(|s| &s[..name.len()] == name.as_bytes() && s[name.len()] == 0)
+        self.data
+            .get(at..at + name.len() + 1)
+            .is_some_and(|s| &s[..name.len()] == name.as_bytes() && s[name.len()] == 0)
     }
 
     /// The id of a type by kind and name.
@@ -132,7 +134,9 @@ impl Btf {
         (1..self.types.len() as u32).find(|&id| {
             let head = self.header_at(self.types[id as usize] as usize);
             // A forward-declared copy of a struct has no members.
-            kinds.contains(&head.kind) && (head.kind == KIND_TYPEDEF || head.members > 0) && self.is_named(head.name, name)
+            kinds.contains(&head.kind)
+                && (head.kind == KIND_TYPEDEF || head.members > 0)
+                && self.is_named(head.name, name)
         })
     }
 

@@ -48,7 +48,9 @@ pub enum LoadError {
     #[error("{0}; podscope needs Linux 5.10 or later with BTF")]
     Members(String),
     /// Maps could not be made.
-    #[error("cannot create the kernel maps: {0:#}; this needs CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8)")]
+    #[error(
+        "cannot create the kernel maps: {0:#}; this needs CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 5.8)"
+    )]
     Maps(String),
     /// A map is not what it should be.
     #[error("kernel map {0}: {1}")]
@@ -178,17 +180,13 @@ fn table<K: Pod, V: Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<Table<K,
 }
 
 fn typed<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
-    ebpf.take_map(name)
-        .and_then(|map| map.try_into().ok())
-        .ok_or_else(|| LoadError::Map(name, "is missing".to_owned()))
+    ebpf.take_map(name).and_then(|map| map.try_into().ok()).ok_or_else(|| LoadError::Map(name, "is missing".to_owned()))
 }
 
 /// Reads a program's cost from its descriptor's `fdinfo` (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`).
 pub(super) fn run_stats(fd: &ProgramFd) -> io::Result<RunStats> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()))?;
-    let value = |key: &str| {
-        text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok()).unwrap_or(0)
-    };
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok()).unwrap_or(0);
     Ok(RunStats { time: Duration::from_nanos(value("run_time_ns:")), runs: value("run_cnt:") })
 }
 

@@ -62,7 +62,9 @@ impl Kernel {
             let read = match file.read(&mut bytes[kept..]) {
                 Ok(0) => break,
                 Ok(read) => read,
-                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => continue,
+                Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             let filled = kept + read;

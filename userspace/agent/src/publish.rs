@@ -1,0 +1,352 @@
+//! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use podscope_abi::Histogram;
+use podscope_catalog::Entity;
+
+use crate::accounting::points::{self, ContainerFigures};
+use crate::accounting::split::CpuSplit;
+use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Process, ProcessKey};
+use crate::attribution::{Attribution, Identity};
+use crate::cgroup::Figures;
+use crate::snapshot::{Attributes, Resource, ResourceAttribute};
+
+/// The executable name of what has no series of its own.
+pub const OTHER: &str = "_other";
+
+/// At most so many ended series stay on `/metrics`.
+const LINGERING: usize = 4096;
+
+/// What was read of a container's cgroups besides the books.
+#[derive(Debug, Default)]
+pub struct Readings {
+    /// By the container's or pod's own group.
+    pub figures: HashMap<ContainerKey, Figures>,
+    /// Run-queue waits by container.
+    pub waits: HashMap<ContainerKey, Box<Histogram>>,
+}
+
+/// Names of executables by id.
+pub type Names = HashMap<u64, Arc<str>>;
+
+/// Whose attributes are cached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Subject {
+    Process(ProcessKey, ContainerKey, u64),
+    Executable(ContainerKey, u64),
+    Container(ContainerKey),
+}
+
+/// The cgroup's own CPU counter beside the processes' sum.
+#[derive(Clone, Copy, Debug, Default)]
+struct OwnCpu {
+    split: CpuSplit,
+    /// `cgroup − processes` when both were first seen.
+    gap: Option<i64>,
+}
+
+/// Makes resources; keeps what outlives a collection.
+#[derive(Debug)]
+pub struct Publisher {
+    node: Arc<str>,
+    page: u64,
+    linger_ns: u64,
+    attributes: HashMap<Subject, (Arc<Attributes>, u64)>,
+    own_cpu: HashMap<ContainerKey, OwnCpu>,
+    lingering: VecDeque<(u64, Arc<Resource>)>,
+    /// Ended series that did not fit among the lingering ones.
+    pub lingering_dropped: u64,
+}
+
+impl Publisher {
+    /// `page`: bytes of a page; `linger_ns`: how long an ended series stays on `/metrics`.
+    pub fn new(node: &str, page: u64, linger_ns: u64) -> Self {
+        Self {
+            node: node.into(),
+            page,
+            linger_ns,
+            attributes: HashMap::new(),
+            own_cpu: HashMap::new(),
+            lingering: VecDeque::new(),
+            lingering_dropped: 0,
+        }
+    }
+
+    /// All resources of a collection.
+    pub fn resources(
+        &mut self,
+        accounting: &Accounting,
+        attribution: &Attribution,
+        names: &Names,
+        ended: &[Ended],
+        mut readings: Readings,
+    ) -> Vec<Resource> {
+        let mut resources = Vec::with_capacity(accounting.processes.len() / 2 + accounting.containers.len() * 4);
+        let now = accounting.now;
+        for (key, container) in &accounting.containers {
+            if matches!(attribution.identity(key), Identity::Waiting) {
+                continue;
+            }
+            self.container(key, container, attribution, names, &mut readings, &now, &mut resources);
+        }
+        for (key, process) in &accounting.processes {
+            if let Some(resource) = self.process(key, process, attribution, names, &now, false) {
+                resources.push(resource);
+            }
+        }
+        for Ended { key, process } in ended {
+            if let Some(resource) = self.process(key, process, attribution, names, &now, true) {
+                resources.push(resource);
+            }
+        }
+        self.pods(attribution, &readings, &now, &mut resources);
+        self.forget(accounting);
+        resources
+    }
+
+    /// The series that ended a while ago; `resources` are those of the running collection.
+    pub fn lingering(&mut self, resources: &[Resource], now: &Moment) -> Vec<Arc<Resource>> {
+        while self.lingering.front().is_some_and(|(since, _)| now.monotonic_ns.saturating_sub(*since) > self.linger_ns)
+        {
+            self.lingering.pop_front();
+        }
+        let before = self.lingering.iter().map(|(_, resource)| Arc::clone(resource)).collect();
+        for resource in resources.iter().filter(|resource| resource.ended) {
+            if self.lingering.len() >= LINGERING {
+                self.lingering.pop_front();
+                self.lingering_dropped += 1;
+            }
+            self.lingering.push_back((now.monotonic_ns, Arc::new(resource.clone())));
+        }
+        before
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of them are the running collection")]
+    fn container(
+        &mut self,
+        key: &ContainerKey,
+        container: &Container,
+        attribution: &Attribution,
+        names: &Names,
+        readings: &mut Readings,
+        now: &Moment,
+        to: &mut Vec<Resource>,
+    ) {
+        let identity = attribution.identity(key);
+        let created_ns = created_ns(identity);
+        let figures = readings.figures.get(key);
+        let (cpu, unaccounted_ns) = self.own_cpu(key, container, figures);
+        let resource = |entity, attributes, points| Resource {
+            entity,
+            attributes,
+            start_ns: container.start_ns,
+            kernel_start_ns: created_ns.unwrap_or(container.start_ns),
+            ended: false,
+            points,
+        };
+        let points = points::container(
+            container,
+            ContainerFigures {
+                figures,
+                cpu,
+                unaccounted_ns,
+                waits: readings.waits.remove(key),
+                uptime_ns: created_ns.map(|created| now.unix_ns.saturating_sub(created)),
+            },
+        );
+        let attributes = self.attributes_of(Subject::Container(key.clone()), now, |list| identify(identity, list));
+        to.push(resource(Entity::Container, attributes, points));
+        for (&exe, executable) in &container.executables {
+            let name = exe_name(names, exe);
+            let attributes = self.attributes_of(Subject::Executable(key.clone(), exe), now, |list| {
+                identify(identity, list);
+                list.push(ResourceAttribute::label("process.executable.name", name));
+            });
+            if exe == podscope_abi::EXE_OTHER {
+                let rest = points::remainder(container, self.page);
+                to.push(resource(Entity::Process, Arc::clone(&attributes), rest));
+            }
+            to.push(resource(Entity::Executable, attributes, points::executable(executable)));
+        }
+    }
+
+    /// The cgroup's own CPU time, and how far it has run ahead of the processes' since both are watched.
+    fn own_cpu(
+        &mut self,
+        key: &ContainerKey,
+        container: &Container,
+        figures: Option<&Figures>,
+    ) -> (Option<CpuSplit>, Option<i64>) {
+        let Some((cpu, usage)) = figures.and_then(|f| Some((&f.cpu, f.cpu.usage_ns?))) else { return (None, None) };
+        let own = self.own_cpu.entry(key.clone()).or_default();
+        own.split.update(usage, cpu.user_ns.unwrap_or(0), cpu.system_ns.unwrap_or(0));
+        let gap = usage as i64 - container.sums.run_ns as i64;
+        let first = *own.gap.get_or_insert(gap);
+        (Some(own.split), Some(gap - first))
+    }
+
+    fn process(
+        &mut self,
+        key: &ProcessKey,
+        process: &Process,
+        attribution: &Attribution,
+        names: &Names,
+        now: &Moment,
+        ended: bool,
+    ) -> Option<Resource> {
+        let series = process.series.as_ref()?;
+        let born_ns = now.unix_of_boot(key.start);
+        let subject = Subject::Process(*key, series.container.clone(), process.exe);
+        let identity = attribution.identity(&series.container);
+        let attributes = self.attributes_of(subject, now, |list| {
+            identify(identity, list);
+            list.push(ResourceAttribute::label("process.executable.name", exe_name(names, process.exe)));
+            list.push(ResourceAttribute::label_int("process.pid", i64::from(key.tgid)));
+            list.push(ResourceAttribute::int("process.parent_pid", i64::from(process.ppid)));
+            list.push(ResourceAttribute::text("process.creation.time", rfc3339(born_ns)));
+        });
+        Some(Resource {
+            entity: Entity::Process,
+            attributes,
+            start_ns: series.start_ns,
+            kernel_start_ns: born_ns,
+            ended,
+            points: points::process(process, self.page, now.boot_ns.saturating_sub(key.start)),
+        })
+    }
+
+    fn pods(&mut self, attribution: &Attribution, readings: &Readings, now: &Moment, to: &mut Vec<Resource>) {
+        for pod in attribution.runtime().pods() {
+            let key = ContainerKey::Pod(Arc::clone(&pod.uid));
+            let Some(figures) = readings.figures.get(&key) else { continue };
+            let identity = Identity::Pod(Arc::clone(&pod));
+            let subject = Subject::Container(ContainerKey::Pod(format!("{}/pod", pod.uid).into()));
+            let attributes = self.attributes_of(subject, now, |list| identify(&identity, list));
+            to.push(Resource {
+                entity: Entity::Pod,
+                attributes,
+                start_ns: pod.created_at_ns,
+                kernel_start_ns: pod.created_at_ns,
+                ended: false,
+                points: points::pod(figures, Some(now.unix_ns.saturating_sub(pod.created_at_ns))),
+            });
+        }
+    }
+
+    fn attributes_of(
+        &mut self,
+        subject: Subject,
+        now: &Moment,
+        fill: impl FnOnce(&mut Vec<ResourceAttribute>),
+    ) -> Arc<Attributes> {
+        let node = &self.node;
+        let (attributes, used_ns) = self.attributes.entry(subject).or_insert_with(|| {
+            let mut list = vec![ResourceAttribute::label("k8s.node.name", Arc::clone(node))];
+            fill(&mut list);
+            (Arc::new(Attributes::new(list)), 0)
+        });
+        *used_ns = now.monotonic_ns;
+        Arc::clone(attributes)
+    }
+
+    /// A container is published under another name from now on.
+    pub fn rename(&mut self, key: &ContainerKey) {
+        self.attributes.retain(|subject, _| match subject {
+            Subject::Process(_, container, _) | Subject::Executable(container, _) | Subject::Container(container) => {
+                container != key
+            }
+        });
+        self.own_cpu.remove(key);
+    }
+
+    fn forget(&mut self, accounting: &Accounting) {
+        let now = accounting.now.monotonic_ns;
+        self.attributes.retain(|_, (_, used_ns)| *used_ns == now);
+        self.own_cpu.retain(|key, _| accounting.containers.contains_key(key));
+    }
+}
+
+/// When the container or pod was made, where that is known.
+fn created_ns(identity: &Identity) -> Option<u64> {
+    match identity {
+        Identity::Named(meta) => Some(meta.started_at_ns.unwrap_or(meta.created_at_ns)),
+        Identity::Pod(pod) => Some(pod.created_at_ns),
+        _ => None,
+    }
+}
+
+/// The attributes of a container's identity.
+fn identify(identity: &Identity, list: &mut Vec<ResourceAttribute>) {
+    let label = |list: &mut Vec<_>, key, value: &Arc<str>| list.push(ResourceAttribute::label(key, Arc::clone(value)));
+    match identity {
+        Identity::Host | Identity::Waiting => {}
+        Identity::Named(meta) => {
+            label(list, "k8s.namespace.name", &meta.pod.namespace);
+            label(list, "k8s.pod.name", &meta.pod.name);
+            label(list, "k8s.pod.uid", &meta.pod.uid);
+            label(list, "k8s.container.name", &meta.name);
+            label(list, "container.id", &meta.id);
+            if !meta.image.is_empty() {
+                list.push(ResourceAttribute::text("container.image.name", Arc::clone(&meta.image)));
+            }
+        }
+        Identity::Pod(pod) => {
+            label(list, "k8s.namespace.name", &pod.namespace);
+            label(list, "k8s.pod.name", &pod.name);
+            label(list, "k8s.pod.uid", &pod.uid);
+        }
+        Identity::ByPath { container, pod } => {
+            if let Some(uid) = pod {
+                label(list, "k8s.pod.uid", uid);
+            }
+            if let Some(id) = container {
+                label(list, "container.id", id);
+            }
+        }
+    }
+}
+
+fn exe_name(names: &Names, exe: u64) -> Arc<str> {
+    match names.get(&exe) {
+        _ if exe == podscope_abi::EXE_OTHER => OTHER.into(),
+        Some(name) => Arc::clone(name),
+        None => "_unknown".into(),
+    }
+}
+
+/// A Unix time in ns as RFC 3339 in UTC, to the millisecond.
+pub fn rfc3339(unix_ns: u64) -> String {
+    let seconds = unix_ns / 1_000_000_000;
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // Civil date from days since 1970-01-01, counted from 0000-03-01 so that leap days end a year.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        of_day / 3600,
+        of_day / 60 % 60,
+        of_day % 60,
+        unix_ns / 1_000_000 % 1000
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_dates() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(rfc3339(1_795_170_549_760_000_000), "2026-11-20T10:29:09.760Z");
+        assert_eq!(rfc3339(4_107_542_399_999_000_000), "2100-02-28T23:59:59.999Z");
+    }
+}
