@@ -1,0 +1,10 @@
+//! From container id to pod: recorded, faulty and real runtimes.
+
+mod support;
+
+#[path = "runtime/faults.rs"]
+mod faults;
+#[path = "runtime/real.rs"]
+mod real;
+#[path = "runtime/recordings.rs"]
+mod recordings;
