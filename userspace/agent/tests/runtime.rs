@@ -4,5 +4,7 @@ mod support;
 
 #[path = "runtime/faults.rs"]
 mod faults;
+#[path = "runtime/real.rs"]
+mod real;
 #[path = "runtime/recordings.rs"]
 mod recordings;

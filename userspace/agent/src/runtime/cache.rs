@@ -184,3 +184,84 @@ impl Cache {
         oldest.is_some_and(|id| self.entries.remove(&id).is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_cri::v1::PodSandbox;
+
+    use super::*;
+
+    const KEEP: Duration = Duration::from_secs(300);
+
+    fn listing(sandboxes: &[&str], containers: &[(&str, &str)]) -> Listing {
+        let sandbox = |id: &&str| PodSandbox { id: (*id).to_owned(), ..Default::default() };
+        let container = |(id, sandbox): &(&str, &str)| Container {
+            id: (*id).to_owned(),
+            pod_sandbox_id: (*sandbox).to_owned(),
+            state: ContainerState::ContainerRunning.into(),
+            ..Default::default()
+        };
+        Listing {
+            sandboxes: sandboxes.iter().map(sandbox).collect(),
+            containers: containers.iter().map(container).collect(),
+        }
+    }
+
+    #[test]
+    fn nothing_changes_when_nothing_is_new() {
+        let mut cache = Cache::new(10, KEEP);
+        let now = Instant::now();
+        let same = listing(&["s"], &[("c", "s")]);
+        cache.update(&same, now);
+        cache.set_pids(&HashMap::from([("c".to_owned(), 7)]));
+        cache.set_started("c", Started { at_ns: Some(5), pid: None });
+        let before = cache.take_changed().unwrap();
+        assert_eq!((before["c"].pid, before["c"].started_at_ns), (Some(7), Some(5)));
+        assert!(Arc::ptr_eq(&before["c"].pod, &before["s"].pod));
+        cache.update(&same, now);
+        cache.set_pids(&HashMap::from([("c".to_owned(), 7)]));
+        assert_eq!(cache.take_changed(), None);
+        assert_eq!(cache.unstarted().count(), 0);
+    }
+
+    #[test]
+    fn what_has_gone_stays_known_for_a_while_without_its_process() {
+        let mut cache = Cache::new(10, KEEP);
+        let start = Instant::now();
+        cache.update(&listing(&["s"], &[("c", "s")]), start);
+        cache.set_pids(&HashMap::from([("c".to_owned(), 7)]));
+        cache.update(&listing(&[], &[]), start);
+        assert_eq!(cache.take_changed().unwrap()["c"].pid, None);
+        cache.update(&listing(&[], &[]), start + KEEP - Duration::from_secs(1));
+        assert!(cache.contains("c"));
+        cache.update(&listing(&[], &[]), start + KEEP);
+        assert!(!cache.contains("c"));
+        assert_eq!(cache.counts.evictions, 0);
+    }
+
+    #[test]
+    fn a_container_whose_sandbox_is_gone_keeps_its_pod_and_one_without_any_is_counted() {
+        let mut cache = Cache::new(10, Duration::ZERO);
+        let now = Instant::now();
+        cache.update(&listing(&["s"], &[("c", "s")]), now);
+        cache.update(&listing(&[], &[("c", "s"), ("stray", "unknown")]), now);
+        let map = cache.take_changed().unwrap();
+        assert_eq!(&*map["c"].pod.sandbox_id, "s");
+        assert!(!map.contains_key("stray") && !map.contains_key("s"));
+        assert_eq!(cache.counts.malformed, 1);
+    }
+
+    #[test]
+    fn when_it_is_full_the_longest_gone_makes_room_and_the_living_stay() {
+        let mut cache = Cache::new(3, KEEP);
+        let start = Instant::now();
+        cache.update(&listing(&["a", "b", "c"], &[]), start);
+        cache.update(&listing(&["a", "c"], &[]), start);
+        cache.update(&listing(&["c"], &[]), start + Duration::from_secs(1));
+        cache.update(&listing(&["c", "d"], &[]), start + Duration::from_secs(2));
+        assert!(!cache.contains("b") && ["a", "c", "d"].iter().all(|id| cache.contains(id)));
+        cache.update(&listing(&["c", "d", "e", "f"], &[]), start + Duration::from_secs(3));
+        assert!(["c", "d", "e"].iter().all(|id| cache.contains(id)) && !cache.contains("f"));
+        assert_eq!(cache.counts.evictions, 3);
+    }
+}

@@ -150,3 +150,44 @@ fn announce(envelope: &Envelope, shared: &Shared) {
         Err(_) => shared.count(|stats| stats.malformed += 1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use containerd_client::events::TaskDelete;
+    use containerd_client::to_any;
+
+    use super::*;
+
+    fn shared_after(envelopes: &[Envelope]) -> Shared {
+        let shared = Shared::default();
+        envelopes.iter().for_each(|envelope| announce(envelope, &shared));
+        shared
+    }
+
+    #[test]
+    fn what_appears_is_nominated_by_any_form_of_the_type() {
+        let created = ContainerCreate { id: "created".into(), ..Default::default() };
+        let tasked = TaskCreate { container_id: "tasked".into(), pid: 7, ..Default::default() };
+        let started = TaskStart { container_id: "started".into(), pid: 7 };
+        let mut events = [to_any(&created), to_any(&tasked), to_any(&started)];
+        events[1].type_url = format!("type.googleapis.com/{}", events[1].type_url);
+        let envelopes = events.map(|event| Envelope { event: Some(event), ..Default::default() });
+        let shared = shared_after(&envelopes);
+        let mut ids = shared.agenda(|agenda| agenda.ids());
+        ids.sort_unstable();
+        assert_eq!(ids, ["created", "started", "tasked"].map(Arc::from));
+    }
+
+    #[test]
+    fn what_goes_asks_for_a_refresh_and_rubbish_is_counted() {
+        let deleted = TaskDelete { container_id: "gone".into(), ..Default::default() };
+        let shared = shared_after(&[Envelope { event: Some(to_any(&deleted)), ..Default::default() }]);
+        assert!(shared.agenda(|agenda| agenda.ids().is_empty() && agenda.due().is_some()));
+
+        let mut rubbish = to_any(&TaskStart::default());
+        rubbish.value = vec![0xff; 9];
+        let shared = shared_after(&[Envelope { event: Some(rubbish), ..Default::default() }, Envelope::default()]);
+        assert_eq!(shared.agenda(|agenda| agenda.due()), None);
+        shared.count(|stats| assert_eq!(stats.malformed, 1));
+    }
+}

@@ -125,7 +125,7 @@ pub struct Stats {
     pub truncated_labels: u64,
     /// Containers and events that could not be read.
     pub malformed: u64,
-    /// Requests for an id that found no room; they wait for the regular refresh.
+    /// Requests for an id that found no room: the runtime is asked once for them, and again at the regular refresh.
     pub requests_dropped: u64,
 }
 
@@ -218,6 +218,7 @@ impl Shared {
             self.wake.notify_one();
         } else {
             self.count(|stats| stats.requests_dropped += 1);
+            self.poke();
         }
     }
 
