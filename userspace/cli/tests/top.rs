@@ -116,7 +116,7 @@ fn sort_fold_filter_and_quit() {
     let screen = terminal.wait("closed tree", |screen| !screen.contains("busybox"));
     assert!(screen.contains("▸ kube-system/coredns-7db6d8ff4d-x2x4m"), "{screen}");
     terminal.keys(&["Right", "Down", "Enter"]);
-    terminal.wait("open pod with a closed container", |s| s.contains("▸ sh") || s.contains("busybox"));
+    terminal.wait_for("busybox");
 
     terminal.keys(&["e", "/", "testvm"]);
     terminal.wait("filtered tree", |screen| screen.contains("/testvm") && !screen.contains("nginx"));
@@ -181,6 +181,22 @@ fn signals_give_the_terminal_back() {
         let pid = terminal.pid_of_top().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
         terminal.ended(0);
+    }
+}
+
+#[test]
+fn a_terminal_that_goes_takes_it_along() {
+    let agent = FakeAgent::new(TOP, STATUS);
+    let terminal = Terminal::top(80, 24, &format!("--agent {}", agent.url));
+    terminal.wait_for("qemu-system-x86_64");
+    let process = PathBuf::from(format!("/proc/{}/exe", terminal.pid_of_top()));
+    assert!(process.exists());
+    drop(terminal);
+    let start = Instant::now();
+    // The link of a process that has ended, reaped or not, leads nowhere.
+    while process.exists() {
+        assert!(start.elapsed() < PATIENCE, "{} still runs", process.display());
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

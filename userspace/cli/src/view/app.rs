@@ -30,8 +30,10 @@ pub struct App {
     pub answer: Option<Answer>,
     /// When the last answer came, or when the waiting began.
     pub answered: Instant,
+    /// When the agent was last seen to have measured anew.
+    pub measured: Instant,
     /// Why there was no answer to the last question.
-    pub error: Option<String>,
+    pub trouble: Option<Trouble>,
     /// The selected row; `None` is whichever is first.
     selected: Option<Id>,
     /// Where the selected row was last seen.
@@ -51,6 +53,15 @@ pub struct Answer {
     pub status: Option<Status>,
 }
 
+/// A question without an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Why, in a few words.
+    pub cause: String,
+    /// What was tried, why it failed and what to do.
+    pub message: String,
+}
+
 impl App {
     /// Knows nothing yet; everything is open.
     pub fn new(agent: String, interval: Duration, sort: Sort, filter: String, now: Instant) -> Self {
@@ -64,7 +75,8 @@ impl App {
             paused: false,
             answer: None,
             answered: now,
-            error: None,
+            measured: now,
+            trouble: None,
             selected: None,
             position: 0,
             offset: 0,
@@ -73,15 +85,18 @@ impl App {
     }
 
     /// Takes what came of a question; after a failure the last answer stays.
-    pub fn take(&mut self, answer: Result<Answer, String>, now: Instant) {
+    pub fn take(&mut self, answer: Result<Answer, Trouble>, now: Instant) {
         match answer {
             Ok(answer) => {
                 self.expansion.retain(&answer.top);
+                if self.answer.as_ref().is_none_or(|last| last.top.time_ms != answer.top.time_ms) {
+                    self.measured = now;
+                }
                 self.answer = Some(answer);
                 self.answered = now;
-                self.error = None;
+                self.trouble = None;
             }
-            Err(error) => self.error = Some(error),
+            Err(trouble) => self.trouble = Some(trouble),
         }
     }
 
@@ -94,7 +109,7 @@ impl App {
             Action::Sort(sort) => self.sort = sort,
             Action::Open | Action::Close | Action::Toggle => self.fold(action),
             Action::OpenAll => self.expansion = Expansion::all(true),
-            Action::CloseAll => self.expansion = Expansion::all(false),
+            Action::CloseAll => self.close_all(),
             Action::Pause => self.paused = !self.paused,
             Action::Help => self.mode = Mode::Help,
             Action::Filter => self.mode = Mode::Filter,
@@ -128,6 +143,15 @@ impl App {
             Some(answer) => tree::rows(&answer.top, self.sort, &self.filter, &self.expansion),
             None => Vec::new(),
         }
+    }
+
+    /// How long the agent has answered without measuring anew, if that is longer than it should be.
+    ///
+    /// Only the agent's clock is compared with itself: this machine's may differ.
+    pub fn stalled(&self, now: Instant) -> Option<Duration> {
+        let interval = self.answer.as_ref()?.top.interval_s.clamp(1.0, 3600.0);
+        let waited = now.saturating_duration_since(self.measured);
+        (!self.paused && waited > self.interval + Duration::from_secs_f64(3.0 * interval)).then_some(waited)
     }
 
     /// The first row of a screen of `page` rows that shows the selected one, and which is selected.
@@ -169,6 +193,17 @@ impl App {
             Motion::End => usize::MAX,
         };
         self.selected = ids.get(to.min(ids.len().saturating_sub(1))).cloned();
+    }
+
+    /// The selection goes to the row that hides it.
+    fn close_all(&mut self) {
+        self.scroll(self.page);
+        if self.selected.is_some() {
+            let rows = self.rows();
+            let above = rows.iter().take(self.position + 1).rev().find(|row| row.depth == 0);
+            self.selected = above.map(|row| row.id.clone());
+        }
+        self.expansion = Expansion::all(false);
     }
 
     fn fold(&mut self, action: Action) {

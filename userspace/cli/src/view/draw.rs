@@ -6,7 +6,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row as TableRow, Table};
+use ratatui::widgets::{Block, Cell, Clear, Padding, Paragraph, Row as TableRow, Table, Wrap};
 
 use super::app::{Answer, App};
 use super::columns::{Column, Widths, widths};
@@ -61,8 +61,12 @@ pub fn draw(frame: &mut Frame<'_>, app: &mut App, palette: Palette, now: Instant
             .areas(frame.area());
     frame.render_widget(head_line(app), head);
     frame.render_widget(state_line(app, palette, now), state);
-    draw_table(frame, app, palette, table);
-    frame.render_widget(foot_line(app, palette), foot);
+    let place = draw_table(frame, app, palette, table);
+    let keys = foot_line(app, palette);
+    if keys.width() + place.width() < usize::from(foot.width) {
+        frame.render_widget(place.right_aligned(), foot);
+    }
+    frame.render_widget(keys, foot);
     if app.mode == Mode::Help {
         draw_help(frame);
     }
@@ -90,37 +94,37 @@ fn head_line(app: &App) -> Line<'static> {
 }
 
 fn state_line(app: &App, palette: Palette, now: Instant) -> Line<'static> {
-    let mut spans = Vec::new();
     let every = format!("every {}", text::span(app.interval.as_secs_f64()));
-    let silence = now.saturating_duration_since(app.answered).as_secs();
-    match (&app.error, &app.answer) {
-        (Some(error), _) => {
-            spans.push(Span::styled(format!("no answer since {silence} s: {error}"), palette.trouble()));
-            spans.push(format!("  {}, asked {every}", app.agent).into());
-        }
-        (None, None) => spans.push(format!("asking {}", app.agent).into()),
-        (None, Some(_)) if app.paused => spans.push(Span::styled("paused", palette.notice())),
-        (None, Some(_)) => spans.push(format!("live, {every}").into()),
+    if let Some(trouble) = &app.trouble {
+        let silence = now.saturating_duration_since(app.answered).as_secs();
+        let what = Span::styled(format!("no answer since {silence} s: {}", trouble.cause), palette.trouble());
+        return Line::from(vec![what, format!("  {}, asked {every}", app.agent).into()]);
     }
-    if let (None, Some(Answer { top, status })) = (&app.error, &app.answer) {
-        spans.push(format!("  {} UTC, over {}", text::clock(top.time_ms), text::span(top.interval_s)).into());
-        if let Some(status) = status {
-            spans.push(format!("  agent took {}", text::span(status.last_collection_ms / 1000.0)).into());
-            let absent = status.absent().count() as u64;
-            if absent > 0 {
-                let note = format!("  {} absent", text::counted(absent, "part"));
-                spans.push(Span::styled(note, palette.notice()));
-            }
-        }
-        if top.truncated > 0 {
-            let note = format!("  {} left out", text::counted(top.truncated, "container"));
-            spans.push(Span::styled(note, palette.notice()));
-        }
+    let Some(Answer { top, status }) = &app.answer else { return format!("asking {}", app.agent).into() };
+    let mut spans = vec![match app.paused {
+        true => Span::styled("paused", palette.notice()),
+        false => format!("live, {every}").into(),
+    }];
+    spans.push(format!("  {} UTC, over {}", text::clock(top.time_ms), text::span(top.interval_s)).into());
+    let mut notices = Vec::new();
+    if let Some(stalled) = app.stalled(now) {
+        notices.push(format!("measured nothing new since {} s", stalled.as_secs()));
     }
+    if let Some(status) = status {
+        spans.push(format!("  agent took {}", text::span(status.last_collection_ms / 1000.0)).into());
+        notices.extend(
+            Some(status.absent().count() as u64).filter(|n| *n > 0).map(|n| text::counted(n, "part") + " absent"),
+        );
+    }
+    if top.truncated > 0 {
+        notices.push(text::counted(top.truncated, "container") + " left out");
+    }
+    spans.extend(notices.into_iter().map(|notice| Span::styled(format!("  {notice}"), palette.notice())));
     Line::from(spans)
 }
 
-fn draw_table(frame: &mut Frame<'_>, app: &mut App, palette: Palette, area: Rect) {
+/// Draws the table and gives the place of the selected row among all.
+fn draw_table(frame: &mut Frame<'_>, app: &mut App, palette: Palette, area: Rect) -> Line<'static> {
     let page = usize::from(area.height.saturating_sub(1));
     let (offset, position) = app.scroll(page);
     let widths = widths(area.width, app.sort);
@@ -133,17 +137,24 @@ fn draw_table(frame: &mut Frame<'_>, app: &mut App, palette: Palette, area: Rect
     constraints.extend(widths.figures.iter().map(|column| Constraint::Length(column.width())));
     constraints.push(Constraint::Length(widths.detail));
     let mut table = Table::new(shown, constraints).header(header(app, &widths)).column_spacing(1);
-    if app.error.is_some() {
+    if app.trouble.is_some() {
         table = table.style(palette.stale());
     }
     frame.render_widget(table, area);
-    if rows.is_empty() && page > 1 {
-        let note = match &app.answer {
-            None => String::new(),
-            Some(_) if app.filter.is_empty() => "no containers".into(),
-            Some(_) => format!("nothing has \"{}\" in its name", app.filter),
-        };
-        frame.render_widget(Line::from(note), Rect { y: area.y + 2, height: 1, ..area });
+    if rows.is_empty() {
+        let room = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
+        frame.render_widget(Paragraph::new(why_empty(app)).wrap(Wrap::default()), room.intersection(area));
+        return Line::default();
+    }
+    Line::styled(format!("{}/{}", position + 1, rows.len()), palette.faint())
+}
+
+fn why_empty(app: &App) -> String {
+    match (&app.answer, &app.trouble) {
+        (None, Some(trouble)) => trouble.message.clone(),
+        (None, None) => String::new(),
+        (Some(_), _) if app.filter.is_empty() => "no containers".into(),
+        (Some(_), _) => format!("nothing has \"{}\" in its name", app.filter),
     }
 }
 
@@ -159,7 +170,7 @@ fn header(app: &App, widths: &Widths) -> TableRow<'static> {
         Cell::from(Line::from(vec![Span::styled(mark, style), key, Span::styled(rest, style)]).right_aligned())
     }));
     if widths.detail > 0 {
-        cells.push(Cell::from(Span::styled("IMAGE, VM, NAME", BOLD)));
+        cells.push(Cell::from(Span::styled(" IMAGE, VM, NAME", BOLD)));
     }
     TableRow::new(cells)
 }
@@ -176,7 +187,8 @@ fn table_row(row: &Row<'_>, widths: &Widths, palette: Palette) -> TableRow<'stat
         Cell::from(Line::styled(text, style).right_aligned())
     }));
     if widths.detail > 0 {
-        cells.push(Cell::from(Span::styled(text::fit(&detail(row), usize::from(widths.detail)), palette.faint())));
+        let detail = text::fit(&format!(" {}", detail(row)), usize::from(widths.detail));
+        cells.push(Cell::from(Span::styled(detail, palette.faint())));
     }
     TableRow::new(cells)
 }
@@ -272,7 +284,7 @@ fn draw_help(frame: &mut Frame<'_>) {
     let area = frame.area().centered(Constraint::Length(62), Constraint::Length(height));
     frame.render_widget(Clear, area);
     let block = Block::bordered().title(" podscope top: keys ").title_bottom(" any key closes ");
-    frame.render_widget(Paragraph::new(HELP).block(block.padding(ratatui::widgets::Padding::horizontal(1))), area);
+    frame.render_widget(Paragraph::new(HELP).block(block.padding(Padding::horizontal(1))), area);
 }
 
 #[cfg(test)]

@@ -16,10 +16,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::app::{Answer, App};
+use self::app::{Answer, App, Trouble};
 use self::draw::Palette;
 use crate::args;
-use crate::client::Client;
+use crate::client::{self, Client};
 
 /// Shows the live table until it is left by a key or a signal.
 pub async fn run(client: Client, options: args::Top) -> anyhow::Result<()> {
@@ -40,7 +40,11 @@ pub async fn run(client: Client, options: args::Top) -> anyhow::Result<()> {
         tokio::select! {
             count = events.recv_many(&mut batch, 64) => {
                 let was_paused = app.paused;
-                if count == 0 || !batch.drain(..).all(|event| obey(&mut app, &event)) {
+                let mut leave = count == 0;
+                for event in batch.drain(..) {
+                    leave |= !obey(&mut app, &event.context("cannot read the keys of this terminal")?);
+                }
+                if leave {
                     return Ok(());
                 }
                 if was_paused && !app.paused {
@@ -73,17 +77,26 @@ fn obey(app: &mut App, event: &Event) -> bool {
     action.is_none_or(|action| app.act(action))
 }
 
-async fn question(client: Client, processes: u32, asked: mpsc::Sender<Result<Answer, String>>) {
+async fn question(client: Client, processes: u32, asked: mpsc::Sender<Result<Answer, Trouble>>) {
     let (top, status) = tokio::join!(client.top(processes), client.status());
-    let answer = top.map(|top| Answer { top, status: status.ok() }).map_err(|error| error.cause.to_string());
+    let trouble = |error: client::Error| Trouble { cause: error.cause.to_string(), message: error.to_string() };
+    let answer = top.map(|top| Answer { top, status: status.ok() }).map_err(trouble);
     // Nobody listens any more once the view has been left.
     let _ = asked.send(answer).await;
 }
 
-/// The terminal's events; they end when the terminal does. Reading them blocks, hence the thread.
-fn listen() -> mpsc::Receiver<Event> {
+/// The terminal's events, until they cannot be read any more. Reading them blocks, hence the thread.
+fn listen() -> mpsc::Receiver<io::Result<Event>> {
     let (sender, receiver) = mpsc::channel(64);
-    std::thread::spawn(move || while event::read().is_ok_and(|event| sender.blocking_send(event).is_ok()) {});
+    std::thread::spawn(move || {
+        loop {
+            let event = event::read();
+            let is_last = event.is_err();
+            if sender.blocking_send(event).is_err() || is_last {
+                return;
+            }
+        }
+    });
     receiver
 }
 
@@ -92,8 +105,7 @@ struct Screen(DefaultTerminal);
 
 impl Screen {
     fn open() -> io::Result<Self> {
-        let screen = Self(ratatui::try_init()?);
-        Ok(screen)
+        ratatui::try_init().map(Self)
     }
 }
 

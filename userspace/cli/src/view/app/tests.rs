@@ -89,8 +89,8 @@ fn left_closes_then_climbs_and_right_opens() {
     assert_eq!(app.scroll(10).1, 0);
     act(&mut app, &[Action::Move(Motion::Down), Action::Open]);
     assert_eq!(app.rows().len(), open);
-    act(&mut app, &[Action::CloseAll]);
-    assert_eq!(app.rows().len(), 6);
+    act(&mut app, &[Action::Move(Motion::Down), Action::CloseAll]);
+    assert_eq!((app.scroll(10).1, app.rows().len()), (0, 6));
     act(&mut app, &[Action::OpenAll]);
     assert_eq!(app.rows().len(), open);
 }
@@ -115,8 +115,24 @@ fn a_failure_keeps_the_last_answer() {
     let mut app = app();
     let rows = app.rows().len();
     let answered = app.answered;
-    app.take(Err("Connection refused".into()), Instant::now() + Duration::from_secs(9));
-    assert_eq!((app.rows().len(), app.answered, app.error.is_some()), (rows, answered, true));
+    let trouble = Trouble { cause: "Connection refused".into(), message: String::new() };
+    app.take(Err(trouble), Instant::now() + Duration::from_secs(9));
+    assert_eq!((app.rows().len(), app.answered, app.trouble.is_some()), (rows, answered, true));
     app.take(Ok(sample()), Instant::now());
-    assert_eq!(app.error, None);
+    assert_eq!(app.trouble, None);
+}
+
+#[test]
+fn an_agent_that_repeats_itself_is_noticed() {
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    let mut app = App::new("http://x".into(), Duration::from_secs(2), Sort::Cpu, String::new(), start);
+    app.take(Ok(sample()), start);
+    app.take(Ok(sample()), after(16));
+    assert_eq!(app.stalled(after(17)), None, "three intervals of 5 s and one question may pass");
+    assert_eq!(app.stalled(after(18)), Some(Duration::from_secs(18)));
+    let mut next = sample();
+    next.top.time_ms += 5000;
+    app.take(Ok(next), after(18));
+    assert_eq!(app.stalled(after(19)), None);
 }

@@ -5,6 +5,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 
+use super::super::app::Trouble;
 use super::super::keys::{Action, Motion};
 use super::super::tree::{Expansion, Sort};
 use super::*;
@@ -48,6 +49,10 @@ fn shown(app: &mut App, width: u16, height: u16) -> String {
     text_of(&screen(app, width, height, now))
 }
 
+fn trouble() -> Trouble {
+    Trouble { cause: "Connection refused (os error 111)".into(), message: "is podscope-agent running there?".into() }
+}
+
 #[test]
 fn at_80_by_24() {
     let mut app = app(SAMPLE, Instant::now());
@@ -78,7 +83,7 @@ fn the_keys_at_80_by_24() {
 fn a_silent_agent_greys_what_it_said_last() {
     let start = Instant::now();
     let mut app = app(SAMPLE, start);
-    app.take(Err("Connection refused (os error 111)".into()), start);
+    app.take(Err(trouble()), start);
     let buffer = screen(&mut app, 120, 24, start + Duration::from_secs(12));
     let text = text_of(&buffer);
     assert!(text.contains("no answer since 12 s: Connection refused (os error 111)"), "{text}");
@@ -90,7 +95,7 @@ fn a_silent_agent_greys_what_it_said_last() {
 fn without_colours_there_are_none() {
     let start = Instant::now();
     let mut app = app(SAMPLE, start);
-    app.take(Err("gone".into()), start);
+    app.take(Err(trouble()), start);
     let mut terminal = Terminal::new(TestBackend::new(200, 50)).unwrap();
     terminal.draw(|frame| draw(frame, &mut app, Palette { colours: false }, start)).unwrap();
     let buffer = terminal.backend().buffer();
@@ -113,6 +118,8 @@ fn nothing_yet() {
     let start = Instant::now();
     let mut app = App::new("http://x:1".into(), Duration::from_secs(2), Sort::Cpu, String::new(), start);
     assert!(text_of(&screen(&mut app, 80, 24, start)).contains("asking http://x:1"));
+    app.take(Err(trouble()), start);
+    assert!(text_of(&screen(&mut app, 80, 24, start)).contains("is podscope-agent running there?"));
 }
 
 proptest! {
