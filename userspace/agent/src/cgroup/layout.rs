@@ -10,6 +10,9 @@ const USUAL: &str = "/sys/fs/cgroup";
 /// The link of the first cgroup namespace; its number is fixed in the kernel (`PROC_CGROUP_INIT_INO`).
 const FIRST_NAMESPACE: &str = "cgroup:[4026531835]";
 
+/// The inode of every hierarchy's root directory.
+const ROOT_INODE: u64 = 1;
+
 /// Why the hierarchies cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
@@ -47,7 +50,8 @@ pub struct Mount {
     pub version: Version,
     /// Where it is mounted.
     pub point: PathBuf,
-    /// Path, in the hierarchy, of the group that is mounted there; empty for the root.
+    /// Path, in the hierarchy, of the group that is mounted there; empty for the root, and where a private cgroup
+    /// namespace hides it.
     pub below: String,
     /// Whether the whole hierarchy is there. If not, the other groups cannot be seen.
     pub whole: bool,
@@ -107,7 +111,10 @@ impl Layout {
             fs::read_to_string(&path).map_err(|source| LayoutError::Read { path, source })
         };
         let private = fs::read_link(proc.join("self/ns/cgroup")).is_ok_and(|link| link != Path::new(FIRST_NAMESPACE));
-        let found = mounts(&read("self/mountinfo")?, cgroup, private);
+        let mut found = mounts(&read("self/mountinfo")?, cgroup);
+        for mount in &mut found {
+            mount.complete(private, |point| Some(fs::metadata(point).ok()?.ino()));
+        }
         Self::of(&found, &read("self/cgroup")?, cgroup)
     }
 
@@ -156,27 +163,38 @@ struct Found {
     controllers: Vec<String>,
 }
 
+impl Found {
+    /// Tells the whole hierarchy from a part of it. `inode` reads the inode of a directory.
+    ///
+    /// Seen from a private cgroup namespace mountinfo cannot say: it counts from our own group, which need not be
+    /// the same in every hierarchy. A hierarchy's root has inode 1.
+    fn complete(&mut self, private: bool, inode: impl Fn(&Path) -> Option<u64>) {
+        self.mount.whole = if private { inode(&self.mount.point) == Some(ROOT_INODE) } else { self.mount.below == "/" };
+        if private || self.mount.whole {
+            self.mount.below.clear();
+        }
+    }
+}
+
 /// The cgroup mounts of a mountinfo file that stand for `cgroup`.
-fn mounts(mountinfo: &str, cgroup: &Path, private: bool) -> Vec<Found> {
-    let all = || mountinfo.lines().filter_map(|line| mount_line(line, private));
-    let there: Vec<_> = all().filter(|f| f.mount.point.starts_with(cgroup)).collect();
+fn mounts(mountinfo: &str, cgroup: &Path) -> Vec<Found> {
+    let all = || mountinfo.lines().filter_map(mount_line);
+    let there: Vec<_> = all().filter(|found| found.mount.point.starts_with(cgroup)).collect();
     if !there.is_empty() {
         return there;
     }
-    let moved = all().filter_map(|mut f| {
-        let tail = f.mount.point.strip_prefix(USUAL).ok()?;
-        // `join("")` would end the path with a slash.
-        f.mount.point = if tail.as_os_str().is_empty() { cgroup.to_owned() } else { cgroup.join(tail) };
-        Some(f)
+    let moved = all().filter_map(|mut found| {
+        found.mount.point = cgroup.join(found.mount.point.strip_prefix(USUAL).ok()?);
+        Some(found)
     });
     moved.collect()
 }
 
 /// A line of mountinfo: `id parent major:minor root point options [optional…] - type source super-options`.
-fn mount_line(line: &str, private: bool) -> Option<Found> {
+fn mount_line(line: &str) -> Option<Found> {
     let (left, right) = line.split_once(" - ")?;
     let mut left = left.split(' ').skip(3);
-    let (root, point) = (unescape(left.next()?), unescape(left.next()?));
+    let (below, point) = (unescape(left.next()?), unescape(left.next()?).into());
     let mut right = right.split(' ');
     let version = match right.next()? {
         "cgroup" => Version::V1,
@@ -187,11 +205,7 @@ fn mount_line(line: &str, private: bool) -> Option<Found> {
         Version::V1 => right.nth(1)?.split(',').map(str::to_owned).collect(),
         Version::V2 => Vec::new(),
     };
-    // Seen from a private namespace "/" is our own group, and the root is some steps above it.
-    let steps = root.split('/').all(|step| step.is_empty() || step == "..");
-    let whole = if private { root != "/" && steps } else { root == "/" };
-    let below = if private || whole { String::new() } else { root };
-    Some(Found { mount: Mount { version, point: point.into(), below, whole }, controllers })
+    Some(Found { mount: Mount { version, point, below, whole: false }, controllers })
 }
 
 /// Undoes mountinfo's octal escapes of space, tab, newline and backslash.
@@ -206,4 +220,113 @@ fn hierarchy(self_cgroup: &str, controller: &str) -> Option<u32> {
         let (controllers, _) = rest.split_once(':')?;
         controllers.split(',').any(|c| c == controller).then(|| number.parse().ok())?
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(name: &str) -> (PathBuf, PathBuf) {
+        let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/cgroup").join(name);
+        (host.join("proc"), host.join("sys/fs/cgroup"))
+    }
+
+    fn whole(version: Version, point: impl Into<PathBuf>) -> Mount {
+        Mount { version, point: point.into(), below: String::new(), whole: true }
+    }
+
+    #[test]
+    fn hybrid_host_accounts_in_cpuacct() {
+        let (proc, _) = recorded("hybrid");
+        let layout = Layout::detect(&proc, Path::new("/sys/fs/cgroup")).unwrap();
+        assert_eq!(layout.accounting.mount, whole(Version::V1, "/sys/fs/cgroup/cpuacct"));
+        assert_eq!((layout.accounting.hierarchy, layout.accounting.controller), (2, Some("cpuacct")));
+        assert_eq!(layout.cpu, Some(whole(Version::V1, "/sys/fs/cgroup/cpu")));
+        assert_eq!(layout.memory, Some(whole(Version::V1, "/sys/fs/cgroup/memory")));
+        assert_eq!(layout.blkio, Some(whole(Version::V1, "/sys/fs/cgroup/blkio")));
+        assert_eq!(layout.unified, Some(whole(Version::V2, "/sys/fs/cgroup/unified")));
+    }
+
+    #[test]
+    fn controllers_mounted_together_share_a_place() {
+        let (proc, cgroup) = recorded("linux-6.1-v1");
+        let layout = Layout::detect(&proc, &cgroup).unwrap();
+        let together = whole(Version::V1, cgroup.join("cpu,cpuacct"));
+        assert_eq!(layout.cpu.as_ref(), Some(&together));
+        assert_eq!(layout.accounting, Accounting { mount: together, hierarchy: 1, controller: Some("cpuacct") });
+        assert_eq!(layout.unified, None);
+    }
+
+    #[test]
+    fn pure_v2_host_accounts_in_the_default_hierarchy() {
+        let (proc, cgroup) = recorded("linux-6.1-v2");
+        let layout = Layout::detect(&proc, &cgroup).unwrap();
+        let mount = whole(Version::V2, cgroup);
+        assert_eq!(layout.memory.as_ref(), Some(&mount));
+        assert_eq!(layout.accounting, Accounting { mount, hierarchy: 0, controller: None });
+    }
+
+    /// A container of a v1 host without a cgroup namespace has its own group's directory at the usual place.
+    #[test]
+    fn container_sees_only_its_part() {
+        let (proc, _) = recorded("container-v1");
+        let layout = Layout::detect(&proc, Path::new("/sys/fs/cgroup")).unwrap();
+        let mount = layout.accounting.mount;
+        let own = "/kubepods/burstable/pod170b2c3d-0001-4a00-8000-0000000000a1/\
+                   ab27187150a8420d44eeeaa4fefe5a746987d47ba961ead966752559d49d713e";
+        assert!(!mount.whole);
+        assert_eq!(mount.directory(&format!("{own}/inner")), Some("/sys/fs/cgroup/cpuacct/inner".into()));
+        assert_eq!(mount.directory(&format!("{own}0")), None, "another group whose name begins alike");
+        assert_eq!(mount.directory("/kubepods"), None);
+    }
+
+    #[test]
+    fn the_whole_hierarchy_is_preferred_to_a_part() {
+        let (proc, _) = recorded("container-v1");
+        let own = fs::read_to_string(proc.join("self/mountinfo")).unwrap();
+        let mut found = mounts(
+            &format!("900 1 0:30 / /sys/fs/cgroup/host\\040root ro master:3 - cgroup cgroup rw,cpuacct\n{own}"),
+            Path::new("/sys/fs/cgroup"),
+        );
+        found.iter_mut().for_each(|mount| mount.complete(false, |_| None));
+        let layout = Layout::of(&found, "2:cpuacct:/\n", Path::new("/sys/fs/cgroup")).unwrap();
+        assert_eq!(layout.accounting.mount, whole(Version::V1, "/sys/fs/cgroup/host root"));
+    }
+
+    /// Recorded under `unshare -m -C` from a group two levels below /kubepods; inodes likewise.
+    #[test]
+    fn private_namespace_tells_the_root_by_its_inode() {
+        let mountinfo = "\
+            73 63 0:38 /../../.. /host/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n\
+            74 43 0:38 / /host/cgroup/own rw,relatime - cgroup2 c rw\n\
+            75 43 0:38 /../.. /host/cgroup/part rw,relatime - cgroup2 cgroup2 rw\n";
+        let inode = |point: &Path| Some(if point.ends_with("unified") { 1 } else { 177 });
+        let mut found = mounts(mountinfo, Path::new("/host/cgroup"));
+        found.iter_mut().for_each(|mount| mount.complete(true, inode));
+        assert_eq!(found.iter().map(|f| f.mount.whole).collect::<Vec<_>>(), [true, false, false]);
+        let layout = Layout::of(&found, "0::/\n", Path::new("/host/cgroup")).unwrap();
+        assert_eq!(layout.accounting.mount, whole(Version::V2, "/host/cgroup/unified"));
+        assert_eq!(layout.accounting.mount.directory("/../../../etc"), None, "no way out");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let (proc, _) = recorded("hybrid");
+        let error = Layout::detect(&proc.join("none"), Path::new("/sys/fs/cgroup")).unwrap_err();
+        assert!(error.to_string().contains("none/self/mountinfo"), "{error}");
+        let error = Layout::of(&[], "2:cpuacct:/\n", Path::new("/host/cgroup")).unwrap_err().to_string();
+        assert!(error.contains("v1 hierarchy of cpuacct") && error.contains("/host/cgroup"), "{error}");
+    }
+
+    /// As on a node that is a container: the kernel's path is longer than the one below the mount.
+    #[test]
+    fn locate_finds_the_group_by_its_inode() {
+        let (proc, cgroup) = recorded("linux-6.1-v2");
+        let layout = Layout::detect(&proc, &cgroup).unwrap();
+        let path = "/kubepods/burstable";
+        let id = fs::metadata(cgroup.join("kubepods/burstable")).unwrap().ino();
+        assert_eq!(layout.locate(id, path), Some(path));
+        assert_eq!(layout.locate(id, "/docker/kind/kubepods/burstable"), Some(path));
+        assert_eq!(layout.locate(id, "/kubepods/besteffort"), None);
+    }
 }
