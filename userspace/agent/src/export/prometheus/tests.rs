@@ -215,7 +215,6 @@ fn integers_are_exact() {
     assert!(text.contains("} 9223372036854775807\n") && text.contains("} 9007199254740993\n"), "{text}");
 }
 
-/// The agent's own sums began with its reading, the cgroup's with the cgroup.
 #[test]
 fn a_pid_used_again_does_not_double_a_series() {
     let points = |value| vec![point(id::PROCESS_THREAD_COUNT, 0, Value::Int(value))];
