@@ -1,1 +1,4 @@
-//! x
+//! Set-up, run, test and generate for podscope, and a private container runtime for tests.
+
+pub mod cmd;
+pub mod setup;
