@@ -117,6 +117,45 @@ impl Entity {
             Entity::Agent => "agent",
         }
     }
+
+    /// The resource attributes that identify it, which are labels in Prometheus; one that does not apply is absent.
+    pub const fn labels(self) -> &'static [&'static str] {
+        const ALL: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "k8s.container.name",
+            "container.id",
+            "process.executable.name",
+            "process.pid",
+        ];
+        let count = match self {
+            Entity::Agent => 1,
+            Entity::Pod => 4,
+            Entity::Container => 6,
+            Entity::Executable => 7,
+            Entity::Process => 8,
+        };
+        ALL.split_at(count).0
+    }
+
+    /// What it is, in one sentence.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Entity::Process => {
+                "A process, or with `process.executable.name=_other` and no `process.pid` the sum of a container's \
+                 processes that have no series of their own."
+            }
+            Entity::Executable => {
+                "All processes of one executable in one container, living and ended; `_other` stands for the \
+                 executables beyond the bound."
+            }
+            Entity::Container => "A container; the host's processes outside of pods count as one without names.",
+            Entity::Pod => "A pod, by its own cgroup.",
+            Entity::Agent => "The agent itself.",
+        }
+    }
 }
 
 /// Where a figure comes from.
@@ -136,6 +175,28 @@ pub enum Source {
     Cgroup,
     /// The agent's own bookkeeping.
     Agent,
+}
+
+impl Instrument {
+    /// Its name in the reference, as OpenTelemetry writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Instrument::Counter => "counter",
+            Instrument::UpDownCounter => "updowncounter",
+            Instrument::Gauge => "gauge",
+            Instrument::Histogram => "histogram",
+        }
+    }
+}
+
+impl ValueType {
+    /// Its name in the reference, as OpenTelemetry writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ValueType::Int => "int",
+            ValueType::Double => "double",
+        }
+    }
 }
 
 impl Source {

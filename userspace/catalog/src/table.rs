@@ -181,9 +181,9 @@ metrics! {
     /// Runs of the kernel programs, where the kernel counts them (kernel.bpf_stats_enabled).
     AGENT_BPF_RUNS = "podscope.agent.bpf.runs", "{run}", Counter Int, Agent, Agent, [PROGRAM];
     /// 1 where the kernel program is attached, 0 where it is absent; the reason is in /status.
-    AGENT_PROBE_UP = "podscope.agent.probe.up", "1", Gauge Int, Agent, Agent, [PROGRAM];
+    AGENT_PROBE_UP = "podscope.agent.probe.up", "{probe}", Gauge Int, Agent, Agent, [PROGRAM];
     /// 1 where the source works, 0 where it does not; the reason is in /status.
-    AGENT_SOURCE_UP = "podscope.agent.source.up", "1", Gauge Int, Agent, Agent, [AGENT_SOURCE];
+    AGENT_SOURCE_UP = "podscope.agent.source.up", "{source}", Gauge Int, Agent, Agent, [AGENT_SOURCE];
     /// Entries in use of the kernel maps.
     AGENT_MAP_ENTRIES = "podscope.agent.bpf.map.entries", "{entry}", UpDownCounter Int, Agent, Agent, [MAP];
     /// Capacity of the kernel maps.
@@ -194,6 +194,10 @@ metrics! {
     AGENT_EXPORT_REQUESTS = "podscope.agent.export.requests", "{request}", Counter Int, Agent, Agent, [EXPORT_RESULT];
     /// OTLP data points by what became of them.
     AGENT_EXPORT_POINTS = "podscope.agent.export.points", "{data_point}", Counter Int, Agent, Agent, [EXPORT_RESULT];
+    /// HTTP requests answered.
+    AGENT_HTTP_REQUESTS = "podscope.agent.http.requests", "{request}", Counter Int, Agent, Agent;
+    /// HTTP connections closed unserved because too many were open.
+    AGENT_HTTP_REFUSED = "podscope.agent.http.connections.refused", "{connection}", Counter Int, Agent, Agent;
 }
 
 impl MetricId {
@@ -227,6 +231,8 @@ mod tests {
             let text = metric.description;
             assert!(text.ends_with('.') && !text.contains(". "), "{}: {text}", metric.name);
             assert!(text.len() <= 140, "{}: {} characters", metric.name, text.len());
+            // Then no form of the table has to escape it.
+            assert!(!text.contains(['\\', '"', '|', '\n']), "{}: {text}", metric.name);
         }
     }
 
