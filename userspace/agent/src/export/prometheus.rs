@@ -1,0 +1,268 @@
+//! A [`Snapshot`] as a Prometheus page.
+//!
+//! Sources: Prometheus "Exposition formats" (text 0.0.4) and the OpenMetrics 1.0 specification.
+
+mod negotiate;
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::io::Write as _;
+use std::ops::Range;
+
+use podscope_abi::Histogram;
+use podscope_abi::histogram::{BUCKETS, END_OCTAVE, FIRST_OCTAVE, PER_OCTAVE};
+use podscope_catalog::prometheus::{base_name, family_name, label_name, type_name, unit_name};
+use podscope_catalog::{Instrument, METRICS, Metric};
+
+use crate::snapshot::{AttributeValue, Attributes, Point, Resource, Snapshot, Value};
+
+pub use negotiate::{accepts, accepts_gzip};
+
+/// The form of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Prometheus text 0.0.4.
+    Text004,
+    /// OpenMetrics text 1.0.0: counters and histograms say by `_created` when they began.
+    OpenMetrics,
+}
+
+impl Format {
+    /// Its `Content-Type`.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Format::Text004 => "text/plain; version=0.0.4; charset=utf-8",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Which families a page has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// Those with points.
+    WithPoints,
+    /// All of the table; those without points have only their metadata.
+    Every,
+}
+
+/// Appends the page of a snapshot: families in table order, those without points left out.
+pub fn render(snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
+    render_families(snapshot, format, Families::WithPoints, out);
+}
+
+/// Appends the page of a snapshot with a choice of families.
+pub fn render_families(snapshot: &Snapshot, format: Format, families: Families, out: &mut Vec<u8>) {
+    for (metric, runs) in METRICS.iter().zip(runs_by_metric(snapshot)) {
+        if runs.is_empty() && families == Families::WithPoints {
+            continue;
+        }
+        let family = Family::new(metric, format);
+        family.metadata(out);
+        for run in runs {
+            for point in &run.resource.points[run.points] {
+                family.point(run.resource, run.labels, point, out);
+            }
+        }
+    }
+    if format == Format::OpenMetrics {
+        out.extend_from_slice(b"# EOF\n");
+    }
+}
+
+/// Consecutive points of one metric in one resource.
+struct Run<'a> {
+    resource: &'a Resource,
+    labels: &'a str,
+    points: Range<usize>,
+}
+
+/// Regroups the points, which lie by resource, by metric; the index is that of [`METRICS`].
+fn runs_by_metric(snapshot: &Snapshot) -> Vec<Vec<Run<'_>>> {
+    let mut runs: Vec<Vec<Run<'_>>> = METRICS.iter().map(|_| Vec::new()).collect();
+    for (resource, labels) in distinct(&snapshot.resources) {
+        let mut at = 0;
+        for points in resource.points.chunk_by(|a, b| a.metric == b.metric) {
+            let range = at..at + points.len();
+            at = range.end;
+            if let Some(runs) = runs.get_mut(usize::from(points[0].metric.0)) {
+                runs.push(Run { resource, labels, points: range });
+            }
+        }
+    }
+    runs
+}
+
+/// The resources with their labels, each label set once.
+///
+/// Two resources can differ in attributes that are no labels, such as a process's start time: when a pid is used
+/// again, the living process stands for the series, or else the one that ended last.
+fn distinct(resources: &[Resource]) -> Vec<(&Resource, &str)> {
+    let mut order: Vec<&Resource> = resources.iter().collect();
+    if resources.iter().any(|r| r.ended) {
+        order.sort_by_key(|r| (r.ended, std::cmp::Reverse(r.start_ns)));
+    }
+    let mut seen = HashSet::with_capacity(order.len());
+    order
+        .into_iter()
+        .map(|resource| (resource, labels(&resource.attributes)))
+        .filter(|(resource, labels)| seen.insert((resource.entity, *labels)))
+        .collect()
+}
+
+/// The labels of a resource without braces: `a="b",c="d"`. Keys are the agent's own and differ from each other.
+fn labels(attributes: &Attributes) -> &str {
+    attributes.prometheus.get_or_init(|| {
+        let labels = attributes.list.iter().filter(|a| a.label).map(|attribute| {
+            let key = label_name(&attribute.key);
+            match &attribute.value {
+                AttributeValue::Text(text) => format!("{key}=\"{}\"", escaped(text)),
+                AttributeValue::Int(value) => format!("{key}=\"{value}\""),
+            }
+        });
+        labels.collect::<Vec<_>>().join(",").into_boxed_str()
+    })
+}
+
+/// A label value with backslash, quote and line feed escaped. A NUL, which no format can carry through every
+/// reader, becomes U+FFFD.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            '\0' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A metric with the texts that all its points share.
+struct Family {
+    metric: &'static Metric,
+    format: Format,
+    /// Without `_total`.
+    base: String,
+    /// The name of its samples; a histogram's append a suffix.
+    sample: String,
+    /// The labels of each attribute combination, without braces.
+    combinations: Vec<String>,
+}
+
+impl Family {
+    fn new(metric: &'static Metric, format: Format) -> Self {
+        let combination = |index| {
+            let labels = metric.combination(index).map(|(key, value)| format!("{}=\"{value}\"", label_name(key)));
+            labels.collect::<Vec<_>>().join(",")
+        };
+        Self {
+            metric,
+            format,
+            base: base_name(metric),
+            sample: family_name(metric),
+            combinations: (0..metric.combinations()).map(combination).collect(),
+        }
+    }
+
+    fn metadata(&self, out: &mut Vec<u8>) {
+        let Metric { instrument, description, .. } = *self.metric;
+        let name = match self.format {
+            Format::Text004 => &self.sample,
+            Format::OpenMetrics => &self.base,
+        };
+        put(out, format_args!("# HELP {name} {description}\n# TYPE {name} {}\n", type_name(instrument)));
+        if let (Format::OpenMetrics, Some(unit)) = (self.format, unit_name(self.metric)) {
+            put(out, format_args!("# UNIT {name} {unit}\n"));
+        }
+    }
+
+    fn point(&self, resource: &Resource, labels: &str, point: &Point, out: &mut Vec<u8>) {
+        // A combination that the row lacks cannot be labelled.
+        let Some(combination) = self.combinations.get(usize::from(point.combination)) else { return };
+        let labels = [labels, combination];
+        match &point.value {
+            Value::Int(value) => {
+                self.name(out, "", &labels);
+                out.extend_from_slice(itoa::Buffer::new().format(*value).as_bytes());
+                out.push(b'\n');
+            }
+            Value::Double(value) => {
+                self.name(out, "", &labels);
+                put_double(out, *value);
+                out.push(b'\n');
+            }
+            Value::Histogram(histogram) => self.histogram(histogram, &labels, out),
+        }
+        if self.format == Format::OpenMetrics
+            && matches!(self.metric.instrument, Instrument::Counter | Instrument::Histogram)
+        {
+            let start = resource.start(self.metric.source);
+            write_name(out, &self.base, "_created", &labels);
+            put(out, format_args!("{}.{:09}\n", start / 1_000_000_000, start % 1_000_000_000));
+        }
+    }
+
+    /// Classic buckets at the octaves. `zero` holds what is at or below the first bound, `over` what is above the last;
+    /// the count is their sum, so that it agrees with the buckets whatever was added while they were read.
+    fn histogram(&self, histogram: &Histogram, labels: &[&str; 2], out: &mut Vec<u8>) {
+        let mut count = histogram.zero;
+        for octave in FIRST_OCTAVE..=END_OCTAVE {
+            let upto = (octave - FIRST_OCTAVE) as usize * PER_OCTAVE;
+            let from = upto.saturating_sub(PER_OCTAVE);
+            count += histogram.buckets[from..upto.min(BUCKETS)].iter().sum::<u64>();
+            self.bucket(out, labels, &format!("le=\"{:?}\"", 2f64.powi(octave)), count);
+        }
+        count += histogram.over;
+        self.bucket(out, labels, "le=\"+Inf\"", count);
+        self.name(out, "_sum", labels);
+        put_double(out, histogram.sum_ns as f64 / 1e9);
+        out.push(b'\n');
+        self.name(out, "_count", labels);
+        put(out, format_args!("{count}\n"));
+    }
+
+    fn bucket(&self, out: &mut Vec<u8>, labels: &[&str; 2], le: &str, count: u64) {
+        self.name(out, "_bucket", &[labels[0], labels[1], le]);
+        put(out, format_args!("{count}\n"));
+    }
+
+    fn name(&self, out: &mut Vec<u8>, suffix: &str, labels: &[&str]) {
+        write_name(out, &self.sample, suffix, labels);
+    }
+}
+
+/// `name_suffix{labels} ` up to the value.
+fn write_name(out: &mut Vec<u8>, name: &str, suffix: &str, labels: &[&str]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(suffix.as_bytes());
+    let mut separator = b'{';
+    for labels in labels.iter().filter(|labels| !labels.is_empty()) {
+        out.push(separator);
+        out.extend_from_slice(labels.as_bytes());
+        separator = b',';
+    }
+    if separator == b',' {
+        out.push(b'}');
+    }
+    out.push(b' ');
+}
+
+/// The shortest decimal that reads back as the same number.
+fn put_double(out: &mut Vec<u8>, value: f64) {
+    match value {
+        f64::INFINITY => out.extend_from_slice(b"+Inf"),
+        f64::NEG_INFINITY => out.extend_from_slice(b"-Inf"),
+        value => out.extend_from_slice(ryu::Buffer::new().format(value).as_bytes()),
+    }
+}
+
+/// Appends; writing to a vector cannot fail.
+fn put(out: &mut Vec<u8>, text: impl Display) {
+    let _ = write!(out, "{text}");
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,127 @@
+//! Every route.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+
+use super::pages::Pages;
+use super::{Counters, Source};
+use crate::export::prometheus::{accepts, accepts_gzip};
+
+type Answer = Response<Full<Bytes>>;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+const INDEX: &str = "podscope agent\n\n\
+    /metrics            Prometheus text or OpenMetrics\n\
+    /status             version, probes and sources with state and reason (JSON)\n\
+    /top?processes=10   pods, containers and their processes (JSON)\n\
+    /healthz            200 while the agent runs\n\
+    /readyz             200 after the first collection\n";
+
+/// Processes per container that `/top` shows unless asked otherwise.
+const TOP_PROCESSES: usize = 10;
+
+/// What answers requests.
+pub(super) struct Site<S> {
+    source: Arc<S>,
+    pages: Pages,
+    counters: Arc<Counters>,
+}
+
+impl<S: Source> Site<S> {
+    pub(super) fn new(source: Arc<S>, counters: Arc<Counters>) -> Self {
+        Self { source, pages: Pages::default(), counters }
+    }
+
+    /// Answers a request; its body is never read.
+    pub(super) async fn answer(&self, request: Request<impl Body>) -> Answer {
+        self.counters.requests.fetch_add(1, Ordering::Relaxed);
+        let mut answer = self.route(&request).await;
+        answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer
+    }
+
+    async fn route(&self, request: &Request<impl Body>) -> Answer {
+        let path = request.uri().path();
+        if !["/", "/metrics", "/status", "/top", "/healthz", "/readyz"].contains(&path) {
+            return text(StatusCode::NOT_FOUND, "no such page; / lists those there are\n");
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered\n");
+            return with(answer, ALLOW, "GET, HEAD");
+        }
+        if !request.body().is_end_stream() {
+            let answer = text(StatusCode::PAYLOAD_TOO_LARGE, "a request body is not accepted\n");
+            return with(answer, CONNECTION, "close");
+        }
+        match path {
+            "/metrics" => self.metrics(request.headers()).await,
+            "/status" => respond(StatusCode::OK, JSON, self.source.status_json()),
+            "/top" => self.top(request.uri().query()),
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.source.ready() => text(StatusCode::OK, "ready\n"),
+            "/readyz" => not_yet(),
+            _ => text(StatusCode::OK, INDEX),
+        }
+    }
+
+    async fn metrics(&self, headers: &HeaderMap) -> Answer {
+        let Some(snapshot) = self.source.fresh().await else { return not_yet() };
+        let format = accepts(list(headers, ACCEPT).as_deref());
+        let gzip = accepts_gzip(list(headers, ACCEPT_ENCODING).as_deref());
+        match self.pages.page(snapshot, format, gzip).await {
+            Ok(page) => {
+                let answer =
+                    with(respond(StatusCode::OK, format.content_type(), page), VARY, "accept, accept-encoding");
+                if gzip { with(answer, CONTENT_ENCODING, "gzip") } else { answer }
+            }
+            Err(error) => {
+                tracing::error!("cannot make the metrics page: {error:#}");
+                text(StatusCode::INTERNAL_SERVER_ERROR, "cannot make the page; the agent's log has the reason\n")
+            }
+        }
+    }
+
+    fn top(&self, query: Option<&str>) -> Answer {
+        let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("processes="));
+        match asked.map_or(Ok(TOP_PROCESSES), str::parse) {
+            Ok(processes) => respond(StatusCode::OK, JSON, self.source.top_json(processes)),
+            Err(_) => text(StatusCode::BAD_REQUEST, "processes must be a whole number, as in /top?processes=10\n"),
+        }
+    }
+}
+
+/// A header that may stand several times, as one list; `None` where it is absent or no text.
+fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+fn not_yet() -> Answer {
+    text(StatusCode::SERVICE_UNAVAILABLE, "no collection has been made yet\n")
+}
+
+fn text(status: StatusCode, body: &'static str) -> Answer {
+    respond(status, TEXT, body)
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    with(answer, CONTENT_TYPE, content_type)
+}
+
+fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
+    answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    answer
+}
