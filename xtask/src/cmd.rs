@@ -83,17 +83,12 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A command that runs as root: itself where this process is root, else through sudo.
-///
-/// `keep` names the variables that sudo passes on.
+/// A command that runs as root: itself where this process is root, else through sudo, which is told to pass on the
+/// variables that podscope and its tests read.
 ///
 /// # Errors
 /// When this process is not root and there is no sudo; the message has the command to run.
-pub fn as_root<S: AsRef<OsStr>>(
-    program: impl AsRef<OsStr>,
-    args: impl IntoIterator<Item = S>,
-    keep: &[&str],
-) -> Result<Command> {
+pub fn as_root<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S>) -> Result<Command> {
     let plain = command(program, args);
     if is_root() {
         return Ok(plain);
@@ -102,11 +97,15 @@ pub fn as_root<S: AsRef<OsStr>>(
         bail!("this needs root and there is no sudo; run as root: {}", show(&plain));
     }
     let mut sudo = Command::new("sudo");
-    if !keep.is_empty() {
-        sudo.arg(format!("--preserve-env={}", keep.join(",")));
-    }
-    sudo.arg(plain.get_program()).args(plain.get_args());
+    let set: Vec<String> = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    let kept: Vec<&str> = set.iter().map(String::as_str).filter(|name| is_passed_on(name)).collect();
+    sudo.arg(format!("--preserve-env={}", kept.join(","))).arg("--").arg(plain.get_program()).args(plain.get_args());
     Ok(sudo)
+}
+
+fn is_passed_on(name: &str) -> bool {
+    const PREFIXES: [&str; 7] = ["CARGO", "INSTA_", "NEXTEST", "OTEL_", "PODSCOPE_", "RUST", "XDG_CACHE"];
+    ["CI", "HOME", "TMPDIR"].contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// A command as one would type it.

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use hyper_util::rt::TokioIo;
-use k8s_cri::v1::VersionRequest;
 use k8s_cri::v1::image_service_client::ImageServiceClient;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
+use k8s_cri::v1::{ImageSpec, ImageStatusRequest, VersionRequest};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use super::image::{self, IMAGE};
+use super::IMAGE;
 use super::janitor::Janitor;
 use crate::cmd;
 
@@ -115,14 +115,9 @@ impl Containerd {
         // CRI learns of a new image by an event.
         let start = Instant::now();
         let mut images = ImageServiceClient::new(self.channel.clone());
-        while images
-            .image_status(image::status_request())
-            .await
-            .context("CRI's ImageStatus")?
-            .into_inner()
-            .image
-            .is_none()
-        {
+        let image = Some(ImageSpec { image: IMAGE.to_owned(), ..Default::default() });
+        let request = ImageStatusRequest { image, verbose: false };
+        while images.image_status(request.clone()).await.context("CRI's ImageStatus")?.into_inner().image.is_none() {
             if start.elapsed() > LIMIT {
                 bail!("{IMAGE} was imported, but CRI does not know it");
             }

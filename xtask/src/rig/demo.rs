@@ -1,8 +1,10 @@
 //! The pods of the demo.
 
-use anyhow::Result;
+use std::io::{Read, Write, stdin, stdout};
 
-use super::{ContainerSpec, Pod, PodSpec, Qos, Rig};
+use anyhow::{Context, Result};
+
+use super::{ContainerSpec, Options, Pod, PodSpec, Qos, Rig};
 
 /// Starts a pod that spins on a third of a core, one that starts short processes for ever, and one that sleeps.
 ///
@@ -22,4 +24,22 @@ pub async fn demo_pods(rig: &Rig) -> Result<Vec<Pod>> {
         pods.push(pod);
     }
     Ok(pods)
+}
+
+/// Runs a rig with the demo's pods until standard input ends.
+///
+/// Prints one line `pod CGROUP` for each pod, then `socket PATH`: with that line everything runs.
+///
+/// # Errors
+/// When the rig cannot be started or something of it is left at the end.
+pub async fn hold_demo() -> Result<()> {
+    let rig = Rig::start(Options::default()).await?;
+    let pods = demo_pods(&rig).await?;
+    let mut lines: String = pods.iter().map(|pod| format!("pod {}\n", pod.cgroup())).collect();
+    lines.push_str(&format!("socket {}\n", rig.socket().display()));
+    let mut out = stdout();
+    out.write_all(lines.as_bytes()).and_then(|()| out.flush()).context("cannot say where the rig is")?;
+    // Whoever started this holds the other end; a failure to read is an end too.
+    let _ = stdin().lock().read_to_end(&mut Vec::new());
+    rig.stop()
 }

@@ -18,7 +18,6 @@
 pub mod cgroup;
 mod containerd;
 mod demo;
-mod image;
 mod janitor;
 mod pod;
 
@@ -29,14 +28,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-pub use self::demo::demo_pods;
-pub use self::image::IMAGE;
+pub use self::demo::{demo_pods, hold_demo};
 pub use self::pod::{Container, ContainerSpec, Output, Pod, PodSpec, Qos};
 
 use self::containerd::Containerd;
 use self::janitor::Janitor;
 use crate::cmd;
-use crate::setup::{Cache, packages};
+pub use crate::setup::image::IMAGE;
+use crate::setup::{Cache, image, packages};
 
 /// How a rig is to be.
 #[derive(Clone, Debug, Default)]

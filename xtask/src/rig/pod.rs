@@ -16,8 +16,7 @@ use k8s_cri::v1::{
 };
 use tonic::transport::Channel;
 
-use super::cgroup;
-use super::image::IMAGE;
+use super::{IMAGE, cgroup};
 
 /// The scheduler's period for a CPU limit, in microseconds.
 const CPU_PERIOD: i64 = 100_000;

@@ -3,6 +3,7 @@
 //! Everything that is made lies in one cache folder, shared by all clones; nothing is installed into the Rust
 //! toolchains except the component `rust-src`.
 
+pub mod image;
 pub mod linker;
 pub mod packages;
 pub mod toolchain;
@@ -122,6 +123,24 @@ pub fn setup(source: toolchain::Source) -> Result<Cache> {
     let origin = toolchain::make(&cache, source)?;
     fs::write(&stamp, format!("{pins}{origin}\n")).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(cache)
+}
+
+/// Makes what private container runtimes need on top: packages and the image for their pods.
+///
+/// # Errors
+/// When a package cannot be installed or the image cannot be made.
+pub fn setup_rig(cache: &Cache) -> Result<()> {
+    packages::ensure(cache, packages::RIG)?;
+    image::archive(cache).map(|_| ())
+}
+
+/// Makes what the tests need on top.
+///
+/// # Errors
+/// When a package cannot be installed or the image cannot be made.
+pub fn setup_tests(cache: &Cache) -> Result<()> {
+    setup_rig(cache)?;
+    packages::ensure(cache, packages::TEST)
 }
 
 /// Compiles and links a kernel program of a few lines, with core from source: the whole chain works together.

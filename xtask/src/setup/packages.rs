@@ -84,7 +84,7 @@ pub fn ensure(cache: &Cache, needs: &[Need]) -> Result<()> {
 /// # Errors
 /// When apt-get fails or this is not root and there is no sudo.
 pub fn update_lists() -> Result<()> {
-    cmd::output(&mut cmd::as_root("apt-get", ["-q", "update"], &[])?).context("cannot fetch the package lists")?;
+    cmd::output(&mut cmd::as_root("apt-get", ["-q", "update"])?).context("cannot fetch the package lists")?;
     Ok(())
 }
 
@@ -113,9 +113,9 @@ fn install_apt(packages: &[&str]) -> Result<()> {
         bail!("missing: {names} (names of the Debian packages), and this is not Debian: install them by hand");
     }
     let install = || -> Result<String> {
-        let args = ["-q", "-y", "--no-install-recommends", "install"];
-        let mut command = cmd::as_root("apt-get", args.iter().chain(packages), &["DEBIAN_FRONTEND"])?;
-        cmd::output(command.env("DEBIAN_FRONTEND", "noninteractive"))
+        // Set by env, since sudo drops variables.
+        let args = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y", "--no-install-recommends", "install"];
+        cmd::output(&mut cmd::as_root("env", args.iter().chain(packages))?)
     };
     // Lists that are old or not there at all are the usual reason for a failure.
     install()

@@ -1,4 +1,4 @@
-//! The rig's one image: a static busybox, `podscope-load`, and a pause program, as an OCI archive.
+//! The one image of a rig's pods: a static busybox, `podscope-load`, and a pause program, as an OCI archive.
 
 use std::fs::{self, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,11 +6,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use k8s_cri::v1::{ImageSpec, ImageStatusRequest};
 use serde_json::{Value, json};
 
+use super::{Cache, Did, report};
 use crate::cmd;
-use crate::setup::Cache;
 
 /// The name of the image.
 pub const IMAGE: &str = "podscope.test/rig:1";
@@ -21,13 +20,11 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Raised when the image changes in a way that its inputs do not show.
 const FORMAT: u32 = 1;
 
-/// Asks CRI for the image.
-pub(crate) fn status_request() -> ImageStatusRequest {
-    ImageStatusRequest { image: Some(ImageSpec { image: IMAGE.to_owned(), ..Default::default() }), verbose: false }
-}
-
 /// The archive of the image, made on first use and when one of its inputs has changed.
-pub(crate) fn archive(cache: &Cache) -> Result<PathBuf> {
+///
+/// # Errors
+/// When busybox is missing or the work program cannot be compiled.
+pub fn archive(cache: &Cache) -> Result<PathBuf> {
     let busybox = fs::read(BUSYBOX).with_context(|| format!("cannot read {BUSYBOX}"))?;
     let mut hasher = DefaultHasher::new();
     (FORMAT, LOAD, &busybox).hash(&mut hasher);
@@ -45,6 +42,7 @@ pub(crate) fn archive(cache: &Cache) -> Result<PathBuf> {
     let fresh = scratch.path().join("image.tar");
     tar(&layout, &fresh)?;
     fs::rename(&fresh, &archive).with_context(|| format!("cannot put {} in place", archive.display()))?;
+    report(Did::Made, "image for pods", archive.display());
     Ok(archive)
 }
 
