@@ -6,12 +6,14 @@ use crate::cmd;
 use crate::generate::generate;
 use crate::walls;
 
+type Check = fn() -> Result<()>;
+
 /// Runs every check, also after one has failed, and says which failed.
 ///
 /// # Errors
 /// When a check fails.
 pub fn lint() -> Result<()> {
-    let checks: [(&str, fn() -> Result<()>); 5] = [
+    let checks: [(&str, Check); 5] = [
         ("format", || cargo(&["fmt", "--all", "--check"], "")),
         ("clippy", || {
             let scope = ["clippy", "--workspace", "--all-targets", "--features", "xtask/rig"];

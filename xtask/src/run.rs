@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, IsTerminal};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -65,7 +65,8 @@ pub fn run(args: &Args) -> Result<()> {
         say_runtime(&flags);
         None
     };
-    let result = if std::io::stdout().is_terminal() {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let result = if std::io::stdout().is_terminal() && !dumb {
         with_view(&binaries, &flags, &ended)
     } else {
         plain(&binaries, &flags, &ended)
@@ -81,8 +82,12 @@ fn build(debug: bool) -> Result<PathBuf> {
         cargo.arg("--release");
     }
     cmd::run(&mut cargo)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::repository().join("target"), PathBuf::from);
-    Ok(target.join(if debug { "debug" } else { "release" }))
+    Ok(target().join(if debug { "debug" } else { "release" }))
+}
+
+fn target() -> PathBuf {
+    let set = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    set.unwrap_or_else(|| crate::repository().join("target"))
 }
 
 /// The private containerd with the demo's pods, in a process of its own that ends with its standard input.
@@ -94,13 +99,9 @@ struct Demo {
 impl Demo {
     fn start() -> Result<Self> {
         println!("starting a private containerd with the pods busy, fork-storm and sleeper");
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::repository().join("target"), PathBuf::from);
-        // A folder of its own: this very program would otherwise be replaced while it runs.
-        let target = target.join("rig");
-        let mut cargo = cmd::command("cargo", ["build", "--quiet", "--package", "xtask", "--features", "rig"]);
-        cmd::run(cargo.arg("--target-dir").arg(&target))?;
-        let mut command = cmd::as_root(target.join("debug/xtask"), ["rig"])?;
+        // This very program, with the feature that needs what setup has installed by now.
+        cmd::run(&mut cmd::command("cargo", ["build", "--quiet", "--package", "xtask", "--features", "rig"]))?;
+        let mut command = cmd::as_root(target().join("debug/xtask"), ["rig"])?;
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.with_context(|| format!("cannot start `{}`", cmd::show(&command)))?;
         let out = child.stdout.take().context("the demo has no output")?;
@@ -180,9 +181,8 @@ impl Agent {
     }
 
     fn until_ready(&mut self, address: &str, ended: &AtomicBool) -> Result<()> {
-        let parsed: Option<SocketAddr> = address.parse().ok();
         let start = Instant::now();
-        while !parsed.is_some_and(|address| TcpStream::connect_timeout(&address, POLL).is_ok()) {
+        while TcpStream::connect(address).is_err() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the agent ended before it answered: {status}");
             }
