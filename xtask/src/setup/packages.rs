@@ -57,8 +57,8 @@ pub const TEST: &[Need] =
 /// # Errors
 /// When it is in neither; the message has the command that installs it.
 pub fn tool(name: &str) -> Result<PathBuf> {
-    let installed = Cache::locate()?.path("python/bin").join(name);
-    let found = installed.is_file().then_some(installed).or_else(|| cmd::find(name));
+    let installed = python_file(&Cache::locate()?, name).filter(|path| path.is_file());
+    let found = installed.or_else(|| cmd::find(name));
     found.with_context(|| format!("{name} is not installed: run `cargo xtask setup --tests`"))
 }
 
@@ -92,16 +92,22 @@ fn is_there(cache: &Cache, need: &Need) -> bool {
     match need.origin {
         Origin::Apt if need.shown_by.starts_with('/') => Path::new(need.shown_by).exists(),
         Origin::Apt => cmd::find(need.shown_by).is_some(),
-        Origin::Pip => {
-            let home = cache.path("python");
-            home.join("bin").join(need.shown_by).exists() || has_module(&home, need.shown_by)
-        }
+        Origin::Pip => python_file(cache, need.shown_by).is_some(),
     }
 }
 
-fn has_module(home: &Path, module: &str) -> bool {
-    let versions = fs::read_dir(home.join("lib")).into_iter().flatten().flatten();
-    versions.map(|dir| dir.path().join("site-packages").join(module)).any(|path| path.exists())
+/// A program or module of the Python environment. Some packages keep their program inside their module.
+fn python_file(cache: &Cache, name: &str) -> Option<PathBuf> {
+    let home = cache.path("python");
+    let entries = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let site = entries(home.join("lib")).map(|version| version.join("site-packages")).next();
+    let modules = site.iter().flat_map(|site| entries(site.clone()));
+    [home.join("bin")]
+        .into_iter()
+        .chain(site.clone())
+        .chain(modules)
+        .map(|dir| dir.join(name))
+        .find(|path| path.exists())
 }
 
 fn install_apt(packages: &[&str]) -> Result<()> {
