@@ -1,1 +1,3 @@
 //! The ways out: Prometheus text and OTLP, both from a [`crate::snapshot::Snapshot`].
+
+pub mod otlp;

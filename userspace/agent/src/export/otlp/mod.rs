@@ -1,0 +1,5 @@
+//! OTLP metrics out.
+
+mod batch;
+mod encode;
+mod wire;
