@@ -4,7 +4,16 @@ use std::sync::Arc;
 
 use crate::snapshot::{Resource, Snapshot};
 
-/// A resource and the time of its points.
+/// A place in a batch: a resource, and a point of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cursor {
+    /// Index into the batch.
+    pub(super) resource: usize,
+    /// Index into the resource's points; above 0 only where one resource alone is too large for a request.
+    pub(super) point: usize,
+}
+
+/// An ended resource that is still to be sent, and the time of its points.
 #[derive(Clone, Debug)]
 pub(super) struct LastWord {
     /// Time of the collection, ns since the Unix epoch.
@@ -18,16 +27,16 @@ pub(super) struct LastWord {
 pub(super) struct Batch {
     last_words: Vec<LastWord>,
     snapshot: Arc<Snapshot>,
-    /// Indices into the snapshot's resources.
+    /// Indices into the snapshot's resources, ended ones first.
     chosen: Vec<usize>,
 }
 
 impl Batch {
-    /// The resources of `snapshot` that `choose` wants, ended ones first.
+    /// The resources of `snapshot` that `choose` wants.
     pub(super) fn new(snapshot: Arc<Snapshot>, mut choose: impl FnMut(&Resource) -> bool) -> Self {
-        let mut chosen: Vec<usize> =
-            (0..snapshot.resources.len()).filter(|&i| choose(&snapshot.resources[i])).collect();
-        chosen.sort_by_key(|&i| !snapshot.resources[i].ended);
+        let all = snapshot.resources.iter().enumerate();
+        let mut chosen: Vec<usize> = all.filter(|(_, resource)| choose(resource)).map(|(at, _)| at).collect();
+        chosen.sort_by_key(|&at| !snapshot.resources[at].ended);
         Self { last_words: Vec::new(), snapshot, chosen }
     }
 
@@ -46,25 +55,40 @@ impl Batch {
         Some((self.snapshot.time_ns, self.snapshot.resources.get(*chosen)?))
     }
 
-    /// Resources from `index` on.
-    pub(super) fn from(&self, index: usize) -> impl Iterator<Item = (u64, &Resource)> {
-        (index..).map_while(|i| self.get(i))
+    /// Resources.
+    pub(super) fn len(&self) -> usize {
+        self.last_words.len() + self.chosen.len()
     }
 
-    /// The last words among the resources from `index` on, to be carried into a later batch.
-    pub(super) fn last_words(&self, index: usize) -> impl Iterator<Item = LastWord> {
-        self.from(index)
-            .filter(|(_, resource)| resource.ended)
-            .map(|(time_ns, resource)| LastWord { time_ns, resource: resource.clone() })
+    /// The ended resources from `from` on, to be carried into a later batch.
+    pub(super) fn last_words(&self, from: Cursor) -> Vec<LastWord> {
+        let ended = self.rest(from).filter(|(.., resource)| resource.ended);
+        ended
+            .map(|(skip, time_ns, resource)| {
+                let mut resource = resource.clone();
+                resource.points.drain(..skip);
+                LastWord { time_ns, resource }
+            })
+            .collect()
     }
 
-    /// Points of the resources from `index` on, without the last words.
-    pub(super) fn living_points(&self, index: usize) -> u64 {
-        self.from(index).filter(|(_, r)| !r.ended).map(|(_, r)| r.points.len() as u64).sum()
+    /// Points from `from` on.
+    pub(super) fn points(&self, from: Cursor) -> u64 {
+        self.rest(from).map(|(skip, _, resource)| (resource.points.len() - skip) as u64).sum()
     }
 
-    /// All points.
-    pub(super) fn points(&self) -> u64 {
-        self.from(0).map(|(_, r)| r.points.len() as u64).sum()
+    /// Points of resources from `from` on that have not ended.
+    pub(super) fn living_points(&self, from: Cursor) -> u64 {
+        let living = self.rest(from).filter(|(.., resource)| !resource.ended);
+        living.map(|(skip, _, resource)| (resource.points.len() - skip) as u64).sum()
+    }
+
+    /// Resources from `from` on, each with the number of its points that are already done, and their time.
+    fn rest(&self, from: Cursor) -> impl Iterator<Item = (usize, u64, &Resource)> {
+        (from.resource..self.len()).filter_map(move |at| {
+            let (time_ns, resource) = self.get(at)?;
+            let skip = if at == from.resource { from.point.min(resource.points.len()) } else { 0 };
+            Some((skip, time_ns, resource))
+        })
     }
 }

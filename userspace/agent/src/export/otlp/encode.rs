@@ -13,18 +13,9 @@ use podscope_abi::Histogram;
 use podscope_abi::histogram::{BUCKETS, FIRST_INDEX, FIRST_OCTAVE, PER_OCTAVE};
 use podscope_catalog::{Instrument, METRICS, Metric};
 
-use super::batch::Batch;
+use super::batch::{Batch, Cursor};
 use super::wire::Writer;
 use crate::snapshot::{AttributeValue, Attributes, Point, Resource, Value};
-
-/// Where the next request goes on: a resource of the batch, and a point of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Cursor {
-    /// Index into the batch.
-    pub(super) resource: usize,
-    /// Index into the resource's points; only above 0 where one resource alone is too large for a request.
-    pub(super) point: usize,
-}
 
 /// What [`fill`] wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
