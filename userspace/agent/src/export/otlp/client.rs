@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio_rustls::TlsConnector;
 
 use super::answer::{self, Verdict};
@@ -150,14 +150,20 @@ async fn stream(target: &Target) -> Result<Pin<Box<dyn Stream>>, AttemptError> {
     let secure = target.uri.scheme_str() == Some("https");
     let host = target.uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = target.uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let tcp = TcpStream::connect((host, port)).await.map_err(AttemptError::Connect)?;
-    tcp.set_nodelay(true).map_err(AttemptError::Connect)?;
+    let connect = async {
+        let tcp = TcpStream::connect((host, port)).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
+    };
     if !secure {
-        return Ok(Box::pin(tcp));
+        return Ok(Box::pin(connect.await.map_err(AttemptError::Connect)?));
     }
     let alpn: &[u8] = if target.protocol == Protocol::Grpc { b"h2" } else { b"http/1.1" };
-    let config = tls::client_config(&target.tls, alpn)?;
+    let files = target.tls.clone();
+    let config = spawn_blocking(move || tls::client_config(&files, alpn)).await.map_err(std::io::Error::other);
+    let config = config.map_err(AttemptError::Connect)??;
     let name = ServerName::try_from(host.to_owned()).map_err(|_| AttemptError::Name(host.to_owned()))?;
+    let tcp = connect.await.map_err(AttemptError::Connect)?;
     let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(AttemptError::Handshake)?;
     if target.protocol == Protocol::Grpc && stream.get_ref().1.alpn_protocol() != Some(alpn) {
         return Err(AttemptError::NoHttp2);
@@ -246,10 +252,10 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// The most common cause of an answer that cannot be read: the other protocol's port.
 fn hint(error: &hyper::Error, protocol: &Protocol) -> &'static str {
-    let h2 = error.source().is_some_and(|cause| cause.to_string().contains("frame"));
     match protocol {
         Protocol::Http if error.is_parse() => "; if this is a gRPC port, use --otlp-protocol grpc",
-        Protocol::Grpc if h2 => "; if this is an HTTP port, use --otlp-protocol http/protobuf",
-        _ => "",
+        Protocol::Http => "",
+        // Some HTTP/1 servers answer, some only close the connection.
+        Protocol::Grpc => "; if this is an HTTP port, use --otlp-protocol http/protobuf",
     }
 }
