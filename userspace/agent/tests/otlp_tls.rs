@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use otlp_support::receiver::{Protocol, Receiver};
-use otlp_support::{POINTS, absent, eventually, exporter, snapshot, up};
+use otlp_support::{POINTS, absent, eventually, exporter, snapshot, state, up};
 use podscope_agent::export::otlp::OtlpArgs;
+use podscope_agent::status::State;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -160,13 +161,14 @@ async fn a_rotated_authority_is_read_with_the_next_connection() {
     // Files that are gone by then are a state, too.
     std::fs::remove_file(old.path("ca")).unwrap();
     drop(server);
-    handle.offer(snapshot(2));
-    let probe = || Some(shown(&board)).filter(|reason| reason.contains("cannot read CA certificate"));
+    let probe = || {
+        handle.offer(snapshot(2));
+        match state(&board) {
+            Some(State::Absent { reason }) if reason.contains("cannot read CA certificate") => Some(()),
+            _ => None,
+        }
+    };
     eventually("the missing file on the board", probe).await;
-}
-
-fn shown(board: &podscope_agent::status::Board) -> String {
-    format!("{:?}", otlp_support::state(board))
 }
 
 #[tokio::test(flavor = "multi_thread")]
