@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::catalogue::Form;
+use crate::export::otlp::OtlpArgs;
 use crate::http::TlsFiles;
 use crate::kernel::programs::PROGRAMS;
 use crate::runtime::SocketChoice;
@@ -87,6 +88,10 @@ pub struct Config {
     /// Form of the log on standard error.
     #[arg(long, value_enum, env = "PODSCOPE_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+
+    /// The way to a collector.
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
 }
 
 /// Form of the log.

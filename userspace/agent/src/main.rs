@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use podscope_agent::config::{Config, LogFormat};
+use podscope_agent::export::otlp;
 use podscope_agent::{catalogue, run};
 use tracing_subscriber::EnvFilter;
 
@@ -19,7 +20,14 @@ fn main() -> ExitCode {
         eprintln!("podscope-agent: {error:#}");
         return ExitCode::from(2);
     }
-    match run::run(&config) {
+    let otlp = match config.otlp.resolve(&otlp::environment) {
+        Ok(otlp) => otlp,
+        Err(error) => {
+            eprintln!("podscope-agent: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run::run(&config, otlp) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("podscope-agent: {error:#}");

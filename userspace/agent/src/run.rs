@@ -1,5 +1,6 @@
 //! Puts the agent together and keeps it running until it is told to stop.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,14 +14,19 @@ use crate::attribution::Attribution;
 use crate::cgroup::{Layout, Tree};
 use crate::collect::{Collector, GROUP_LINGER_NS, MAX_GROUPS, Shared};
 use crate::config::Config;
+use crate::export::otlp::{self, Exporter};
 use crate::http::{Latest, Server, Source};
 use crate::kernel::offsets::Wishes;
 use crate::kernel::{Kernel, Options};
 use crate::publish::Publisher;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Resource, Snapshot};
 use crate::status::{Board, Kind, State};
 use crate::{runtime, view};
 
+/// Time for the last export: within the five seconds after a signal.
+const FLUSH: Duration = Duration::from_secs(3);
+/// Ended series that wait for an export at most.
+const WAITING_ENDS: usize = 10_000;
 /// Events are taken at least so often, so that the ring buffer does not fill up between collections.
 const EVENTS: Duration = Duration::from_millis(500);
 
@@ -28,7 +34,7 @@ const EVENTS: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When the agent cannot start: no kernel programs, no cgroup hierarchy, the address is taken.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
     let board = Board::default();
     let layout = Layout::detect("/proc".as_ref(), &config.cgroup_root)
         .context("cannot find the cgroup hierarchy that accounts CPU time")?;
@@ -61,7 +67,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
             ..Limits::default()
         };
         let collector = Collector::new(kernel, events, layout, publisher, attribution, limits);
-        serve(config, board, collector).await
+        serve(config, otlp, board, collector).await
     })
 }
 
@@ -72,7 +78,7 @@ fn closings_absent(board: &Board) -> bool {
     })
 }
 
-async fn serve(config: &Config, board: Board, collector: Collector) -> anyhow::Result<()> {
+async fn serve(config: &Config, otlp: otlp::Config, board: Board, collector: Collector) -> anyhow::Result<()> {
     let server = Server::bind(config.listen, config.tls()).await?;
     board.set(Kind::Source, "http", State::Up);
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
@@ -80,10 +86,13 @@ async fn serve(config: &Config, board: Board, collector: Collector) -> anyhow::R
     let site = Arc::new(Site {
         latest: Latest::default(),
         shared: collector.shared(),
-        board,
         node: config.node(),
         interval: config.interval,
         started: Instant::now(),
+        exports: otlp.target.is_ok(),
+        exporter: Exporter::spawn(&otlp, board.clone()),
+        export_interval: otlp.interval,
+        board,
     });
     // One place: a wish that is told while another one waits is the same wish.
     let (wishes, inbox) = sync_channel(1);
@@ -106,6 +115,9 @@ async fn serve(config: &Config, board: Board, collector: Collector) -> anyhow::R
     tokio::task::spawn_blocking(move || collecting.join())
         .await?
         .map_err(|_| anyhow::anyhow!("the collector failed"))?;
+    if site.exports && !site.exporter.flush(FLUSH).await {
+        tracing::warn!("the last collection did not reach the OTLP endpoint");
+    }
     Ok(())
 }
 
@@ -121,18 +133,20 @@ async fn pass_wishes_on(site: &Site, wishes: &SyncSender<()>) {
 
 /// Collects on the multiples of the interval and on wishes, until the other end of `inbox` is gone; then once more.
 fn collect_until_stopped(mut collector: Collector, site: &Site, interval: Duration, inbox: &Receiver<()>) {
-    collect(&mut collector, site);
+    let mut outlet = Outlet::default();
+    let mut collect = |collector: &mut Collector, last| collect(collector, site, &mut outlet, last);
+    collect(&mut collector, false);
     let mut due = next_multiple(interval);
     loop {
         let left = due.saturating_sub(since_epoch());
         match inbox.recv_timeout(left.min(EVENTS)) {
-            Ok(()) => collect(&mut collector, site),
+            Ok(()) => collect(&mut collector, false),
             Err(RecvTimeoutError::Disconnected) => {
-                collect(&mut collector, site);
+                collect(&mut collector, true);
                 return;
             }
             Err(RecvTimeoutError::Timeout) if since_epoch() >= due => {
-                collect(&mut collector, site);
+                collect(&mut collector, false);
                 due = next_multiple(interval);
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -144,13 +158,49 @@ fn collect_until_stopped(mut collector: Collector, site: &Site, interval: Durati
     }
 }
 
-fn collect(collector: &mut Collector, site: &Site) {
-    match collector.collect() {
-        Ok(snapshot) => {
-            site.latest.publish(Arc::new(snapshot));
+/// What waits for the next export where not every collection is exported.
+#[derive(Default)]
+struct Outlet {
+    exported: Option<Instant>,
+    ended: Vec<Resource>,
+}
+
+fn collect(collector: &mut Collector, site: &Site, outlet: &mut Outlet, last: bool) {
+    let snapshot = match collector.collect() {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            tracing::error!("the collection failed: {error}");
+            return;
         }
-        Err(error) => tracing::error!("the collection failed: {error}"),
+    };
+    let due = last
+        || site.export_interval.is_none_or(|interval| {
+            // A little early is in time: collections fall on multiples of their own interval.
+            outlet.exported.is_none_or(|at| at.elapsed() + site.interval / 2 >= interval)
+        });
+    if !site.exports {
+        site.latest.publish(Arc::new(snapshot));
+    } else if due {
+        outlet.exported = Some(Instant::now());
+        let published = Arc::new(snapshot);
+        site.latest.publish(Arc::clone(&published));
+        site.exporter.offer(with_ended(published, std::mem::take(&mut outlet.ended)));
+    } else {
+        outlet.ended.extend(snapshot.resources.iter().filter(|resource| resource.ended).cloned());
+        let over = outlet.ended.len().saturating_sub(WAITING_ENDS);
+        outlet.ended.drain(..over);
+        site.latest.publish(Arc::new(snapshot));
     }
+}
+
+/// The snapshot with series that ended in collections that were not exported.
+fn with_ended(snapshot: Arc<Snapshot>, ended: Vec<Resource>) -> Arc<Snapshot> {
+    if ended.is_empty() {
+        return snapshot;
+    }
+    let mut whole = Snapshot::clone(&snapshot);
+    whole.resources.extend(ended);
+    Arc::new(whole)
 }
 
 fn since_epoch() -> Duration {
@@ -171,6 +221,9 @@ struct Site {
     node: String,
     interval: Duration,
     started: Instant,
+    exports: bool,
+    exporter: otlp::Handle,
+    export_interval: Option<Duration>,
 }
 
 impl Source for Site {
@@ -202,7 +255,7 @@ impl Source for Site {
             probes: view::parts(&self.board, Kind::Probe),
             sources: view::parts(&self.board, Kind::Source),
             capabilities: Vec::new(),
-            export: None,
+            export: self.exports.then(|| self.export_counts()),
         };
         debug_assert_eq!(Loss::ALL.len(), shared.last.losses.len());
         serde_json::to_vec_pretty(&status).unwrap_or_default()
@@ -213,6 +266,14 @@ impl Source for Site {
         let page = rustix::param::page_size() as u64;
         let top = view::top(&self.node, &shared.accounting, &shared.attribution, &shared.names, page, processes);
         serde_json::to_vec(&top).unwrap_or_default()
+    }
+}
+
+impl Site {
+    /// OTLP points by result.
+    fn export_counts(&self) -> BTreeMap<&'static str, u64> {
+        let results = podscope_catalog::attribute::EXPORT_RESULT.values;
+        results.iter().copied().zip(self.exporter.stats().points.by_result()).collect()
     }
 }
 
