@@ -242,7 +242,7 @@ async fn large_snapshots_come_in_requests_that_a_receiver_takes() {
     let receiver = Receiver::start(Protocol::Grpc).await;
     let (handle, _board) = exporter(args(Protocol::Grpc, receiver.address));
     let resources: Vec<_> = (0..10_000).map(|n| resource(&format!("process-{n}"), 10, n, false)).collect();
-    handle.offer(Arc::new(Snapshot { time_ns: 1, resources }));
+    handle.offer(Arc::new(Snapshot { time_ns: 1, resources, ..Snapshot::default() }));
     let stats = settled(&handle, 100_000).await;
     assert_eq!(stats.points, Tally { sent: 100_000, ..Tally::default() });
     let came = receiver.came();
