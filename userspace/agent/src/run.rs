@@ -45,6 +45,7 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
         max_tasks: 65_536,
         max_cgroups: config.max_cgroups,
         max_books: config.max_books,
+        hash_state: false,
         without: config.without_probe.clone(),
         board: board.clone(),
     };

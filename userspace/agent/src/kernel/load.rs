@@ -32,6 +32,8 @@ pub struct Options<'a> {
     pub max_cgroups: u32,
     /// (cgroup, executable) books.
     pub max_books: u32,
+    /// Keep task state in a hash even where the kernel has task storage.
+    pub hash_state: bool,
     /// Programs to leave out.
     pub without: Vec<String>,
     /// Where each program's state is written.
@@ -131,6 +133,9 @@ fn load_maps(options: &Options<'_>, offsets: &Offsets) -> Result<Ebpf, LoadError
         }
         loader.load(object)
     };
+    if options.hash_state {
+        return load(PROBES_HASH, true).map_err(|error| LoadError::Maps(chain(&error)));
+    }
     match load(PROBES, false) {
         Ok(ebpf) => Ok(ebpf),
         Err(storage) => load(PROBES_HASH, true)
