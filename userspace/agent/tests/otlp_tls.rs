@@ -1,5 +1,7 @@
 //! The OTLP exporter over TLS: authorities, client certificates, rotation.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod otlp_support;
 
 use std::path::{Path, PathBuf};
