@@ -53,8 +53,8 @@ enum AttemptError {
     Name(String),
     #[error("the receiver did not agree to HTTP/2, which gRPC needs; try --otlp-protocol http/protobuf")]
     NoHttp2,
-    #[error("{}{}", chain(.0), hint(.0, .1))]
-    Http(hyper::Error, Protocol),
+    #[error("{}{hint}", chain(.source))]
+    Http { source: hyper::Error, hint: &'static str },
     #[error("the answer broke off or is too long: {0}")]
     Answer(String),
     #[error("the request cannot be written: {0}")]
@@ -87,8 +87,7 @@ impl Client {
     /// Uses a connection, and keeps it if it still works afterwards.
     async fn attempt(&mut self, mut connection: Connection, body: &Bytes) -> Result<Verdict, AttemptError> {
         let request = request(&self.target, body)?;
-        let response =
-            connection.sender.send(request).await.map_err(|e| AttemptError::Http(e, self.target.protocol))?;
+        let response = connection.sender.send(request).await.map_err(|e| http_error(e, &self.target))?;
         let verdict = verdict(self.target.protocol, response).await?;
         self.connection = Some(connection);
         Ok(verdict)
@@ -126,7 +125,7 @@ impl Sender {
 impl Connection {
     async fn open(target: &Target) -> Result<Self, AttemptError> {
         let io = TokioIo::new(stream(target).await?);
-        let failed = |error| AttemptError::Http(error, target.protocol);
+        let failed = |error| http_error(error, target);
         let mut driver = JoinSet::new();
         // An error of the connection is also that of its request, so the driver's result says nothing new.
         let sender = match target.protocol {
@@ -250,12 +249,18 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-/// The most common cause of an answer that cannot be read: the other protocol's port.
-fn hint(error: &hyper::Error, protocol: &Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http if error.is_parse() => "; if this is a gRPC port, use --otlp-protocol grpc",
+/// Adds the most common cause of a connection that brings no answer.
+fn http_error(source: hyper::Error, target: &Target) -> AttemptError {
+    let hint = match target.protocol {
+        // With TLS 1.3 a client's certificate is refused after the handshake, often without a word that arrives.
+        _ if target.uri.scheme_str() == Some("https") && target.tls.identity.is_none() => {
+            "; if the receiver asks for a client certificate, use --otlp-cert and --otlp-key"
+        }
+        _ if target.uri.scheme_str() == Some("https") => "",
+        Protocol::Http if source.is_parse() => "; if this is a gRPC port, use --otlp-protocol grpc",
         Protocol::Http => "",
         // Some HTTP/1 servers answer, some only close the connection.
         Protocol::Grpc => "; if this is an HTTP port, use --otlp-protocol http/protobuf",
-    }
+    };
+    AttemptError::Http { source, hint }
 }
