@@ -87,7 +87,7 @@ impl Client {
     /// Uses a connection, and keeps it if it still works afterwards.
     async fn attempt(&mut self, mut connection: Connection, body: &Bytes) -> Result<Verdict, AttemptError> {
         let request = request(&self.target, body)?;
-        let response = connection.sender.send(request).await.map_err(|e| http_error(e, &self.target))?;
+        let response = connection.send(request).await.map_err(|e| http_error(e, &self.target))?;
         let verdict = verdict(self.target.protocol, response).await?;
         self.connection = Some(connection);
         Ok(verdict)
@@ -98,7 +98,7 @@ impl Client {
 #[derive(Debug)]
 struct Connection {
     sender: Sender,
-    _driver: JoinSet<()>,
+    driver: JoinSet<hyper::Result<()>>,
 }
 
 #[derive(Debug)]
@@ -127,20 +127,29 @@ impl Connection {
         let io = TokioIo::new(stream(target).await?);
         let failed = |error| http_error(error, target);
         let mut driver = JoinSet::new();
-        // An error of the connection is also that of its request, so the driver's result says nothing new.
         let sender = match target.protocol {
             Protocol::Http => {
                 let (sender, connection) = http1::handshake(io).await.map_err(failed)?;
-                driver.spawn(async { drop(connection.await) });
+                driver.spawn(connection);
                 Sender::Http1(sender)
             }
             Protocol::Grpc => {
                 let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
-                driver.spawn(async { drop(connection.await) });
+                driver.spawn(connection);
                 Sender::Http2(sender)
             }
         };
-        Ok(Self { sender, _driver: driver })
+        Ok(Self { sender, driver })
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        let error = match self.sender.send(request).await {
+            Err(error) if error.is_closed() || error.is_canceled() => error,
+            other => return other,
+        };
+        // The connection had failed before the request was on it: its own error says why.
+        let ended = self.driver.join_next().await.and_then(Result::ok);
+        Err(ended.and_then(Result::err).unwrap_or(error))
     }
 }
 
@@ -257,9 +266,8 @@ fn http_error(source: hyper::Error, target: &Target) -> AttemptError {
             "; if the receiver asks for a client certificate, use --otlp-cert and --otlp-key"
         }
         _ if target.uri.scheme_str() == Some("https") => "",
-        Protocol::Http if source.is_parse() => "; if this is a gRPC port, use --otlp-protocol grpc",
-        Protocol::Http => "",
-        // Some HTTP/1 servers answer, some only close the connection.
+        // Some servers answer in the other protocol, some only close the connection.
+        Protocol::Http => "; if this is a gRPC port, use --otlp-protocol grpc",
         Protocol::Grpc => "; if this is an HTTP port, use --otlp-protocol http/protobuf",
     };
     AttemptError::Http { source, hint }
