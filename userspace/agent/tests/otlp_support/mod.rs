@@ -1,6 +1,6 @@
 //! What the tests of the exporter share: snapshots, settings, and a receiver that misbehaves on demand.
 
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "several tests include it, and each uses a part")]
 
 pub mod receiver;
 
