@@ -100,6 +100,7 @@ impl Collector {
 
     /// Takes the events that have come; cheap, to be called between collections as well.
     pub fn drain_events(&mut self) {
+        self.kernel.flush_log();
         let shared = Arc::clone(&self.shared);
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let now = monotonic_ns();

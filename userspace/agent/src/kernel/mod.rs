@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::Iter;
+use aya_log::EbpfLogger;
 use podscope_abi::{Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, TaskRecord};
 
 pub use events::{Event, Events, Oom, text};
@@ -22,6 +23,7 @@ pub use sys::Table;
 
 /// The loaded and attached programs and their maps.
 pub struct Kernel {
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
     ebpf: Ebpf,
     /// Closed increments.
     pub books: Table<BookKey, Book>,
@@ -81,6 +83,13 @@ impl Kernel {
             self.control.set(&Control::BASELINE, &boot_ns())?;
         }
         Ok(count)
+    }
+
+    /// Passes on what the kernel programs have logged.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
     }
 
     fn open_iterator(&mut self) -> io::Result<std::fs::File> {
