@@ -25,6 +25,15 @@ pub(crate) fn settle(ctx: &impl EbpfContext, result: Result<(), Error>) -> i32 {
     0
 }
 
+/// [`settle`] without a word: for the hot path, and where there is no hook's context.
+#[inline(always)]
+pub(crate) fn settle_quietly(result: Result<(), Error>) -> i32 {
+    if let Err(Error::Lost(loss)) = result {
+        lose(loss);
+    }
+    0
+}
+
 /// Counts a loss without stopping.
 #[inline(always)]
 pub(crate) fn lose(loss: Loss) {
