@@ -150,6 +150,7 @@ impl Collector {
         self.unnamed_groups = outcome.unowned_processes > 0;
         self.retire(accounting, &outcome, now.monotonic_ns);
         self.learn_names(accounting, names);
+        attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
         let readings = self.read_groups(accounting, attribution, last);
