@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod export;
 pub mod http;
 pub mod kernel;
+pub mod oom;
 pub mod publish;
 pub mod runtime;
 pub mod snapshot;

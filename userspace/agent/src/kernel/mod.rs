@@ -16,7 +16,7 @@ use aya::Ebpf;
 use aya::programs::Iter;
 use podscope_abi::{Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, TaskRecord};
 
-pub use events::{Event, Events};
+pub use events::{Event, Events, Oom};
 pub use load::{LoadError, Options};
 pub use sys::Table;
 
