@@ -7,6 +7,7 @@ pub mod accounting;
 pub mod attribution;
 pub mod catalogue;
 pub mod cgroup;
+pub mod descriptors;
 pub mod export;
 pub mod http;
 pub mod kernel;
