@@ -12,6 +12,8 @@ pub mod export;
 pub mod http;
 pub mod kernel;
 pub mod oom;
+pub mod own;
+mod proc_self;
 pub mod publish;
 pub mod runtime;
 pub mod snapshot;
