@@ -13,6 +13,7 @@ pub mod http;
 pub mod kernel;
 pub mod oom;
 pub mod own;
+pub mod privileges;
 mod proc_self;
 pub mod publish;
 pub mod runtime;
