@@ -117,13 +117,21 @@ impl OomTracker {
             }
             (Line::Killed { .. }, Killing::Chosen(line)) => Killing::Killed(line),
             (Line::Killed { pid }, Killing::Group(line)) => {
-                self.keep(OomLine { pid, ..line.clone() }, now);
+                // The victim is named once more among its group.
+                if pid != line.pid {
+                    self.keep(OomLine { pid, ..line.clone() }, now);
+                }
                 Killing::Group(line)
             }
             // The kernel left out the line of this one.
             (Line::Killed { .. }, _) => Killing::Unknown,
             (Line::Group { path }, Killing::Chosen(line) | Killing::Killed(line)) => {
                 Killing::Group(OomLine { task_memcg: Some(path), with_group: true, ..line })
+            }
+            // The last one killed was not of the group before, but the victim that this group follows.
+            (Line::Group { .. }, Killing::Group(_)) => {
+                self.lines.pop_back_if(|(_, last)| last.with_group);
+                Killing::Unknown
             }
             (Line::Group { .. }, _) => Killing::Unknown,
         };

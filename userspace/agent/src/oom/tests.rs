@@ -138,6 +138,24 @@ fn a_group_dies_on_its_victims_account() {
     assert_eq!(scopes(&tracker.resolve(0, in_container)), want);
 }
 
+/// Recorded on Linux 6.1: the first and the last of ten groups killed, each with its line, and the eleventh without.
+#[test]
+fn recorded_kills_of_groups() {
+    let log = include_str!("../../testdata/oom/linux-6.1-group.kmsg");
+    let (mut tracker, mut joiner) = (OomTracker::default(), line::Joiner::default());
+    for record in log.lines().map(|record| line::Record::parse(record.as_bytes()).unwrap()) {
+        if let Some(line) = joiner.take(&record) {
+            tracker.line(line, 0);
+        }
+    }
+    let pids = [85, 86, 87, 121, 122, 123, 125, 126, 127];
+    pids.iter().for_each(|&pid| tracker.take(victim(pid), 0));
+    let resolved = tracker.resolve(PATIENCE_NS, |_| Some("/group/in".into()));
+    let want = pids.map(|pid| (pid, if pid < 125 { Scope::Other } else { Scope::Unknown }));
+    assert_eq!(scopes(&resolved), want);
+    assert!(tracker.lines.is_empty(), "{:?}", tracker.lines);
+}
+
 /// After ten kills in five seconds the kernel names victims without saying why.
 #[test]
 fn a_kill_whose_line_was_left_out_takes_no_others() {
