@@ -57,7 +57,8 @@ impl Points {
         self.0
     }
 
-    fn cpu(&mut self, metric: MetricId, cpu: &CpuSplit) -> &mut Self {
+    /// Divided run time, as the two values of `cpu.mode`.
+    pub fn cpu(&mut self, metric: MetricId, cpu: &CpuSplit) -> &mut Self {
         self.seconds(metric, 0, cpu.user_ns).seconds(metric, 1, cpu.system_ns)
     }
 
