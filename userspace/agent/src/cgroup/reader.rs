@@ -57,7 +57,7 @@ impl Reader {
         reader
     }
 
-    /// All figures of the group at a path below the accounting hierarchy's root (`/kubepods/…`).
+    /// All figures of the group at a path (`/kubepods/…`). Runtimes use the same path in every hierarchy.
     pub fn read(&mut self, path: &str) -> Figures {
         Figures {
             cpu: self.cpu(path),
@@ -216,5 +216,160 @@ fn text<'a>(buffer: &'a mut Vec<u8>, directory: &OwnedFd, file: &str) -> Option<
             return None;
         }
         buffer.resize(2 * length, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::cgroup::Stall;
+
+    const GROUP: &str = "/kubepods/burstable/pod1f0b2c3d-0001-4a00-8000-0000000000a1/\
+                         a562c1fedc668f8411f857d3ebabd03b49c2916c87b8b7a5423818686499e6ca";
+
+    /// A recorded host: a container limited to half a core and 64 MiB that read 13 MiB and wrote 1 MiB in 256
+    /// pieces, then counted for a second or so.
+    fn recorded(name: &str) -> Reader {
+        let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/cgroup").join(name);
+        Reader::new(&Layout::detect(&host.join("proc"), &host.join("sys/fs/cgroup")).unwrap())
+    }
+
+    #[test]
+    fn recorded_v1_host() {
+        let expected = Figures {
+            cpu: Cpu {
+                usage_ns: Some(1_085_093_711),
+                user_ns: Some(970_000_000),
+                system_ns: Some(110_000_000),
+                throttled_ns: Some(1_002_069_252),
+                throttled_periods: Some(21),
+                periods: Some(24),
+            },
+            memory: Memory {
+                usage: Some(9_736_192),
+                working_set: Some(9_736_192 - 9_437_184),
+                rss: Some(53_248),
+                peak: Some(10_764_288),
+                swap: Some(0),
+                minor_faults: Some(570),
+                major_faults: Some(0),
+                swap_in_pages: None,
+            },
+            disk: transferred(),
+            pressure: Pressure::default(),
+            limits: Limits { cpu: Some(0.5), memory: Some(64 << 20) },
+        };
+        let mut reader = recorded("linux-6.1-v1");
+        assert_eq!(reader.read(GROUP), expected);
+        assert_eq!(reader.cpu_usage_ns(GROUP), expected.cpu.usage_ns);
+    }
+
+    #[test]
+    fn recorded_v2_host() {
+        let stall = |some, full| Stall { some_ns: Some(some), full_ns: Some(full) };
+        let expected = Figures {
+            cpu: Cpu {
+                usage_ns: Some(1_093_886_000),
+                user_ns: Some(973_236_000),
+                system_ns: Some(120_649_000),
+                throttled_ns: Some(1_010_420_000),
+                throttled_periods: Some(21),
+                periods: Some(24),
+            },
+            memory: Memory {
+                usage: Some(9_744_384),
+                working_set: Some(9_744_384 - 9_437_184),
+                rss: Some(49_152),
+                peak: Some(10_776_576),
+                swap: Some(0),
+                minor_faults: Some(570),
+                major_faults: Some(0),
+                swap_in_pages: None,
+            },
+            disk: transferred(),
+            pressure: Pressure {
+                cpu: stall(1_024_460_000, 1_022_740_000),
+                memory: stall(0, 0),
+                io: stall(35_431_000, 35_431_000),
+            },
+            limits: Limits { cpu: Some(0.5), memory: Some(64 << 20) },
+        };
+        let mut reader = recorded("linux-6.1-v2");
+        assert_eq!(reader.read(GROUP), expected);
+        assert_eq!(reader.cpu_usage_ns(GROUP), expected.cpu.usage_ns);
+    }
+
+    fn transferred() -> Disk {
+        Disk {
+            read_bytes: Some(13 << 20),
+            write_bytes: Some(1 << 20),
+            read_operations: Some(73),
+            write_operations: Some(256),
+        }
+    }
+
+    #[test]
+    fn a_group_that_is_gone_has_no_figures() {
+        for host in ["linux-6.1-v1", "linux-6.1-v2"] {
+            assert_eq!(recorded(host).read("/kubepods/gone"), Figures::default());
+        }
+    }
+
+    /// A v2 host of one group; its files are the test's to change.
+    fn own_host() -> (tempfile::TempDir, Reader) {
+        let host = tempfile::tempdir().unwrap();
+        let mount = Mount { version: Version::V2, point: host.path().into(), below: String::new(), whole: true };
+        let accounting = crate::cgroup::Accounting { mount: mount.clone(), hierarchy: 0, controller: None };
+        let place = Some(mount);
+        let (cpuacct, cpu, memory) = (place.clone(), place.clone(), place.clone());
+        fs::create_dir(host.path().join("group")).unwrap();
+        (host, Reader::new(&Layout { accounting, cpuacct, cpu, memory, blkio: place.clone(), unified: place }))
+    }
+
+    #[test]
+    fn files_the_kernel_lacks_are_not_sought_for_ever() {
+        let (host, mut reader) = own_host();
+        fs::write(host.path().join("group/memory.current"), "1\n").unwrap();
+        for _ in 0..MISSING {
+            assert_eq!(reader.memory("/group").peak, None);
+        }
+        fs::write(host.path().join("group/memory.peak"), "2\n").unwrap();
+        assert_eq!(reader.memory("/group").peak, None, "given up");
+
+        let mut reader = Reader::new(&reader.layout.clone());
+        assert_eq!(reader.memory("/group").peak, Some(2));
+        fs::remove_file(host.path().join("group/memory.peak")).unwrap();
+        for _ in 0..2 * MISSING {
+            assert_eq!(reader.memory("/group").peak, None);
+        }
+        fs::write(host.path().join("group/memory.peak"), "3\n").unwrap();
+        assert_eq!(reader.memory("/group").peak, Some(3), "what was there once is sought again");
+    }
+
+    #[test]
+    fn groups_without_the_controller_do_not_count_as_misses() {
+        let (host, mut reader) = own_host();
+        for _ in 0..2 * MISSING {
+            assert_eq!(reader.memory("/group"), Memory::default());
+        }
+        fs::write(host.path().join("group/memory.current"), "1\n").unwrap();
+        fs::write(host.path().join("group/memory.peak"), "2\n").unwrap();
+        assert_eq!(reader.memory("/group").peak, Some(2));
+    }
+
+    #[test]
+    fn long_files_are_read_whole_and_endless_ones_given_up() {
+        let (host, mut reader) = own_host();
+        let line = "8:0 rbytes=1 wbytes=2 rios=3 wios=4\n";
+        let lines = 2 * BUFFER / line.len();
+        fs::write(host.path().join("group/io.stat"), line.repeat(lines)).unwrap();
+        assert_eq!(reader.disk("/group").write_operations, Some(4 * lines as u64));
+        fs::write(host.path().join("group/io.stat"), line.repeat(2 * LARGEST / line.len())).unwrap();
+        assert_eq!(reader.disk("/group"), Disk::default());
+        fs::write(host.path().join("group/io.stat"), b"8:0 rbytes=1\xff\n").unwrap();
+        assert_eq!(reader.disk("/group"), Disk::default());
     }
 }

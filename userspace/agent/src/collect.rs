@@ -1,0 +1,305 @@
+//! The collection: everything is read, accounted, attributed and published, on wall-clock multiples of the interval.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use podscope_abi::BookKey;
+
+use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
+use crate::attribution::{Attribution, Identity};
+use crate::cgroup::{Layout, Reader, scan};
+use crate::kernel::{Event, Events, Kernel, Oom, boot_ns, monotonic_ns};
+use crate::publish::{Names, Publisher, Readings};
+use crate::snapshot::Snapshot;
+use crate::waits::Waits;
+
+/// Directories a scan of the cgroup tree takes at most.
+pub const MAX_GROUPS: usize = 65_536;
+/// How long the name of a removed cgroup is remembered.
+pub const GROUP_LINGER_NS: u64 = 600_000_000_000;
+/// Least time between two scans.
+const SCAN_NS: u64 = 10_000_000_000;
+/// A scan is made at least so often, in case an event was lost.
+const RESCAN_NS: u64 = 300_000_000_000;
+
+/// What the answers of `/top` and `/status` are made from.
+pub struct Shared {
+    /// Sums.
+    pub accounting: Accounting,
+    /// Names.
+    pub attribution: Attribution,
+    /// Executables.
+    pub names: Names,
+    /// Figures of the last collection.
+    pub last: Last,
+}
+
+/// Figures of the last collection.
+#[derive(Clone, Debug, Default)]
+pub struct Last {
+    /// Length of each part, seconds, in the order of the attribute `podscope.collection.phase`.
+    pub phases: [f64; 5],
+    /// Processes without a pod's name, in the order of the attribute `podscope.unattributed.reason`.
+    pub unattributed: [u64; 4],
+    /// Entries in use: books, closed, cgroups.
+    pub entries: [u64; 3],
+    /// Kernel-side losses so far.
+    pub losses: [u64; 8],
+}
+
+/// Reads, accounts and publishes.
+pub struct Collector {
+    kernel: Kernel,
+    events: Events,
+    layout: Layout,
+    reader: Reader,
+    publisher: Publisher,
+    shared: Arc<Mutex<Shared>>,
+    scanned_ns: Option<u64>,
+    unnamed_groups: bool,
+    waits: Waits,
+    oom: Vec<Oom>,
+}
+
+impl Collector {
+    /// Puts the parts together.
+    pub fn new(
+        kernel: Kernel,
+        events: Events,
+        layout: Layout,
+        publisher: Publisher,
+        attribution: Attribution,
+        limits: Limits,
+    ) -> Self {
+        let shared =
+            Shared { accounting: Accounting::new(limits), attribution, names: Names::new(), last: Last::default() };
+        Self {
+            kernel,
+            events,
+            reader: Reader::new(&layout),
+            layout,
+            publisher,
+            shared: Arc::new(Mutex::new(shared)),
+            scanned_ns: None,
+            unnamed_groups: true,
+            waits: Waits::default(),
+            oom: Vec::new(),
+        }
+    }
+
+    /// What `/top` and `/status` read.
+    pub fn shared(&self) -> Arc<Mutex<Shared>> {
+        Arc::clone(&self.shared)
+    }
+
+    /// The kernel programs.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Takes the events that have come; cheap, to be called between collections as well.
+    pub fn drain_events(&mut self) {
+        self.kernel.flush_log();
+        let shared = Arc::clone(&self.shared);
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = monotonic_ns();
+        let Shared { accounting, attribution, .. } = &mut *shared;
+        while let Some(event) = self.events.next_event() {
+            match event {
+                Event::CgroupNamed { id, path } => {
+                    let path = self.layout.locate(id, &path).unwrap_or(&path);
+                    attribution.tree.rename(id, path, now);
+                    attribution.note_pod(id);
+                }
+                Event::CgroupRemoved { id } => {
+                    attribution.tree.remove(id, now);
+                    accounting.remove_cgroup(id);
+                }
+                Event::Oom(oom) => self.oom.push(oom),
+            }
+        }
+    }
+
+    /// One collection.
+    ///
+    /// # Errors
+    /// When the kernel's tables cannot be read; the next collection may do better.
+    pub fn collect(&mut self) -> std::io::Result<Snapshot> {
+        self.drain_events();
+        let shared = Arc::clone(&self.shared);
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shared { accounting, attribution, names, last } = &mut *shared;
+        let mut clock = Phases::start();
+        let now = now();
+        self.scan_groups(attribution, accounting, now.monotonic_ns);
+        for renamed in attribution.refresh(now.monotonic_ns) {
+            accounting.restart(&renamed);
+            self.publisher.rename(&renamed);
+            self.waits.restart(&renamed);
+        }
+
+        accounting.begin(now);
+        last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
+        last.entries[1] = self.kernel.closed.for_each(|key, closed| accounting.take_closed(key, closed))? as u64;
+        clock.end(0);
+        let tasks = self.kernel.tasks(|record| accounting.take_task(record));
+        clock.end(1);
+
+        let outcome = settle(accounting, attribution, now.monotonic_ns);
+        self.unnamed_groups = outcome.unowned_processes > 0;
+        self.retire(accounting, &outcome, now.monotonic_ns);
+        self.learn_names(accounting, names);
+        attribution.retain(|container| accounting.containers.contains_key(container));
+        last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
+        clock.end(4);
+        let readings = self.read_groups(accounting, attribution, last);
+        clock.end(2);
+        let resources = self.publisher.resources(accounting, attribution, names, &outcome.ended, readings);
+        let lingering = self.publisher.lingering(&resources, &now);
+        last.losses = self.kernel.losses();
+        clock.end(4);
+        last.phases = clock.seconds;
+        tasks?;
+        Ok(Snapshot { time_ns: now.unix_ns, resources, lingering })
+    }
+
+    /// Walks the cgroup tree where a name is missing, and now and then in case an event was lost.
+    fn scan_groups(&mut self, attribution: &mut Attribution, accounting: &mut Accounting, now: u64) {
+        let age = self.scanned_ns.map_or(u64::MAX, |scanned| now.saturating_sub(scanned));
+        if age < SCAN_NS || (!self.unnamed_groups && age < RESCAN_NS) {
+            return;
+        }
+        let found = match scan(&self.layout, MAX_GROUPS) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!("cannot walk the cgroup tree: {error}");
+                return;
+            }
+        };
+        attribution.tree.adopt(&found, now, monotonic_ns());
+        for (id, _) in &found.groups {
+            attribution.note_pod(*id);
+        }
+        if self.scanned_ns.is_some() {
+            let living: HashSet<u64> = attribution.tree.living().map(|(id, _)| id).collect();
+            let gone: Vec<u64> = accounting.owners().map(|(id, _)| id).filter(|id| !living.contains(id)).collect();
+            gone.into_iter().for_each(|id| accounting.remove_cgroup(id));
+        }
+        self.scanned_ns = Some(now);
+    }
+
+    /// Gives back what ended processes and removed cgroups have held in the kernel's maps.
+    fn retire(&mut self, accounting: &Accounting, outcome: &Outcome, now: u64) {
+        for key in &outcome.forget {
+            self.kernel.closed.remove(key);
+        }
+        if !outcome.retired.is_empty() {
+            let retired: HashSet<u64> = outcome.retired.iter().copied().collect();
+            let mut keys: Vec<BookKey> = Vec::new();
+            let listed = self.kernel.books.for_each(|key, _| {
+                if retired.contains(&key.cgroup) {
+                    keys.push(*key);
+                }
+            });
+            if let Err(error) = listed {
+                tracing::warn!("cannot list the books: {error}");
+            }
+            keys.iter().for_each(|key| self.kernel.books.remove(key));
+            for cgroup in retired {
+                self.kernel.cgroups.remove(&cgroup);
+                self.waits.retire(&self.kernel, cgroup, now);
+            }
+        }
+        self.waits.reuse(&mut self.kernel, now);
+        self.waits.retain(|container| accounting.containers.contains_key(container));
+    }
+
+    /// Names of the executables that are in use; others are forgotten.
+    fn learn_names(&self, accounting: &Accounting, names: &mut Names) {
+        let of_containers = accounting.containers.values().flat_map(|c| c.executables.keys());
+        let of_processes = accounting.processes.values().map(|p| &p.exe);
+        let used: HashSet<u64> = of_containers.chain(of_processes).copied().collect();
+        names.retain(|exe, _| used.contains(exe));
+        for exe in used {
+            if !names.contains_key(&exe)
+                && let Some(name) = self.kernel.exe_name(exe)
+            {
+                names.insert(exe, name.into());
+            }
+        }
+    }
+
+    fn read_groups(&mut self, accounting: &Accounting, attribution: &Attribution, last: &mut Last) -> Readings {
+        let mut readings = Readings::default();
+        let published =
+            accounting.containers.keys().filter(|key| !matches!(attribution.identity(key), Identity::Waiting));
+        let pods: Vec<ContainerKey> =
+            attribution.runtime().pods().iter().map(|pod| ContainerKey::Pod(Arc::clone(&pod.uid))).collect();
+        for key in published.chain(&pods) {
+            if let Some(path) = attribution.group(key)
+                && !readings.figures.contains_key(key)
+            {
+                readings.figures.insert(key.clone(), self.reader.read(path));
+            }
+        }
+        match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup)) {
+            Ok((count, waits)) => (last.entries[2], readings.waits) = (count, waits),
+            Err(error) => tracing::warn!("cannot list the cgroups: {error}"),
+        }
+        readings
+    }
+}
+
+fn settle(accounting: &mut Accounting, attribution: &mut Attribution, now: u64) -> Outcome {
+    // The owner is asked for while the identities are read: both live in the attribution.
+    let cell = std::cell::RefCell::new(attribution);
+    accounting.finish(
+        |cgroup| cell.borrow_mut().owner(cgroup, now),
+        |container| match cell.borrow().identity(container) {
+            Identity::Waiting => Policy::Wait,
+            Identity::Named(meta) if meta.pod.is_virt_launcher() => Policy::All,
+            _ => Policy::Top,
+        },
+    )
+}
+
+/// Processes without a pod's name, in the order of the attribute `podscope.unattributed.reason`.
+fn unattributed(accounting: &Accounting, attribution: &Attribution, without_path: u64) -> [u64; 4] {
+    use crate::attribution::Unnamed;
+    let mut counts = [without_path, 0, 0, 0];
+    for (key, container) in &accounting.containers {
+        let reason = match attribution.unnamed(key) {
+            Some(Unnamed::NoPath) => 0,
+            Some(Unnamed::NoRuntime) => 1,
+            Some(Unnamed::UnknownContainer) => 2,
+            Some(Unnamed::Pod) => 3,
+            None => continue,
+        };
+        counts[reason] += container.processes;
+    }
+    counts
+}
+
+/// This instant on all clocks.
+pub fn now() -> Moment {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment { unix_ns: unix.as_nanos() as u64, boot_ns: boot_ns(), monotonic_ns: monotonic_ns() }
+}
+
+/// Times the parts of a collection.
+struct Phases {
+    seconds: [f64; 5],
+    since: Instant,
+}
+
+impl Phases {
+    fn start() -> Self {
+        Self { seconds: [0.0; 5], since: Instant::now() }
+    }
+
+    fn end(&mut self, phase: usize) {
+        self.seconds[phase] += self.since.elapsed().as_secs_f64();
+        self.since = Instant::now();
+    }
+}

@@ -1,0 +1,250 @@
+//! Puts the agent together and keeps it running until it is told to stop.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use podscope_abi::Loss;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::accounting::Limits;
+use crate::attribution::Attribution;
+use crate::cgroup::{Layout, Tree};
+use crate::collect::{Collector, GROUP_LINGER_NS, MAX_GROUPS, Shared};
+use crate::config::Config;
+use crate::export::otlp::{self, Exporter};
+use crate::http::{Latest, Server, Source};
+use crate::kernel::offsets::Wishes;
+use crate::kernel::{Kernel, Options};
+use crate::publish::Publisher;
+use crate::snapshot::Snapshot;
+use crate::status::{Board, Kind, State};
+use crate::{runtime, view};
+
+/// Time for the last export: within the five seconds after a signal.
+const FLUSH: Duration = Duration::from_secs(3);
+/// Events are taken at least so often, so that the ring buffer does not fill up between collections.
+const EVENTS: Duration = Duration::from_millis(500);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the agent cannot start: no kernel programs, no cgroup hierarchy, the address is taken.
+pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
+    let board = Board::default();
+    let layout = Layout::detect("/proc".as_ref(), &config.cgroup_root)
+        .context("cannot find the cgroup hierarchy that accounts CPU time")?;
+    board.set(Kind::Source, "cgroup", State::Up);
+    let accounting = &layout.accounting;
+    let options = Options {
+        wishes: Wishes { controller: accounting.controller, hierarchy: accounting.hierarchy, trace_wait: false },
+        max_tasks: 65_536,
+        max_cgroups: config.max_cgroups,
+        max_books: config.max_books,
+        hash_state: false,
+        without: config.without_probe.clone(),
+        board: board.clone(),
+    };
+    let (kernel, events) =
+        Kernel::load(&options).context("cannot load the kernel programs; `podscope-agent -M` works without them")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async move {
+        let named = runtime::Config {
+            socket: config.cri_socket.clone(),
+            host_root: config.host_root.clone(),
+            ..runtime::Config::default()
+        };
+        let attribution =
+            Attribution::new(Tree::new(MAX_GROUPS, GROUP_LINGER_NS), runtime::spawn(named, board.clone()));
+        let publisher =
+            Publisher::new(&config.node(), rustix::param::page_size() as u64, config.linger.as_nanos() as u64);
+        let limits = Limits {
+            processes_per_container: config.processes_per_container as usize,
+            absence_ends: closings_absent(&board),
+            ..Limits::default()
+        };
+        let collector = Collector::new(kernel, events, layout, publisher, attribution, limits);
+        serve(config, otlp, board, collector).await
+    })
+}
+
+/// Without the programs that close books, only absence can end a process.
+fn closings_absent(board: &Board) -> bool {
+    board.all().iter().any(|((kind, name), state)| {
+        *kind == Kind::Probe && ["sched_switch", "sched_process_exit"].contains(&name.as_str()) && !state.is_up()
+    })
+}
+
+async fn serve(config: &Config, otlp: otlp::Config, board: Board, collector: Collector) -> anyhow::Result<()> {
+    let server = Server::bind(config.listen, config.tls()).await?;
+    board.set(Kind::Source, "http", State::Up);
+    let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
+    tracing::info!("serving {scheme}://{}/metrics", server.address());
+    let site = Arc::new(Site {
+        latest: Latest::default(),
+        shared: collector.shared(),
+        node: config.node(),
+        interval: config.interval,
+        started: Instant::now(),
+        exports: otlp.target.is_ok(),
+        exporter: Exporter::spawn(&otlp, board.clone()),
+        board,
+    });
+    // One place: a wish that is told while another one waits is the same wish.
+    let (wishes, inbox) = sync_channel(1);
+    let interval = config.interval;
+    let loop_site = Arc::clone(&site);
+    let collecting = std::thread::Builder::new()
+        .name("collector".to_owned())
+        .spawn(move || collect_until_stopped(collector, &loop_site, interval, &inbox))?;
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        never = server.serve(Arc::clone(&site)) => match never {},
+        () = pass_wishes_on(&site, &wishes) => {}
+    }
+    tracing::info!("stopping: one last collection");
+    drop(wishes);
+    tokio::task::spawn_blocking(move || collecting.join())
+        .await?
+        .map_err(|_| anyhow::anyhow!("the collector failed"))?;
+    if site.exports && !site.exporter.flush(FLUSH).await {
+        tracing::warn!("the last collection did not reach the OTLP endpoint");
+    }
+    Ok(())
+}
+
+/// Ends only with the collector.
+async fn pass_wishes_on(site: &Site, wishes: &SyncSender<()>) {
+    loop {
+        site.latest.wanted().await;
+        if let Err(std::sync::mpsc::TrySendError::Disconnected(())) = wishes.try_send(()) {
+            return;
+        }
+    }
+}
+
+/// Collects on the multiples of the interval and on wishes, until the other end of `inbox` is gone; then once more.
+fn collect_until_stopped(mut collector: Collector, site: &Site, interval: Duration, inbox: &Receiver<()>) {
+    collect(&mut collector, site);
+    let mut due = next_multiple(interval);
+    loop {
+        let left = due.saturating_sub(since_epoch());
+        match inbox.recv_timeout(left.min(EVENTS)) {
+            Ok(()) => collect(&mut collector, site),
+            Err(RecvTimeoutError::Disconnected) => {
+                collect(&mut collector, site);
+                return;
+            }
+            Err(RecvTimeoutError::Timeout) if since_epoch() >= due => {
+                collect(&mut collector, site);
+                due = next_multiple(interval);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                collector.drain_events();
+                // A clock that was set back must not stop the collections.
+                due = due.min(next_multiple(interval));
+            }
+        }
+    }
+}
+
+fn collect(collector: &mut Collector, site: &Site) {
+    match collector.collect() {
+        Ok(snapshot) => {
+            let snapshot = Arc::new(snapshot);
+            site.latest.publish(Arc::clone(&snapshot));
+            site.exporter.offer(snapshot);
+        }
+        Err(error) => tracing::error!("the collection failed: {error}"),
+    }
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The next multiple of the interval by the wall clock.
+fn next_multiple(interval: Duration) -> Duration {
+    let (now, step) = (since_epoch().as_nanos(), interval.as_nanos().max(1));
+    Duration::from_nanos(((now / step + 1) * step) as u64)
+}
+
+/// What the HTTP endpoint answers from.
+struct Site {
+    latest: Latest,
+    shared: Arc<Mutex<Shared>>,
+    board: Board,
+    node: String,
+    interval: Duration,
+    started: Instant,
+    exports: bool,
+    exporter: otlp::Handle,
+}
+
+impl Source for Site {
+    async fn fresh(&self) -> Option<Arc<Snapshot>> {
+        self.latest.fresh().await
+    }
+
+    fn ready(&self) -> bool {
+        self.latest.last().is_some()
+    }
+
+    fn status_json(&self) -> Vec<u8> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let reasons = podscope_catalog::attribute::UNATTRIBUTED.values;
+        let uname = rustix::system::uname();
+        let status = view::Status {
+            version: env!("CARGO_PKG_VERSION"),
+            node: &self.node,
+            kernel: uname.release().to_string_lossy().into_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            interval_s: self.interval.as_secs_f64(),
+            collections: shared.accounting.pass,
+            last_collection_ms: shared.last.phases.iter().sum::<f64>() * 1e3,
+            processes: shared.accounting.processes.len(),
+            containers: shared.accounting.containers.len(),
+            unattributed: reasons.iter().copied().zip(shared.last.unattributed).collect(),
+            losses: view::losses(shared.last.losses),
+            namespace_note: namespace_note(),
+            probes: view::parts(&self.board, Kind::Probe),
+            sources: view::parts(&self.board, Kind::Source),
+            capabilities: Vec::new(),
+            export: self.exports.then(|| self.export_counts()),
+        };
+        debug_assert_eq!(Loss::ALL.len(), shared.last.losses.len());
+        serde_json::to_vec_pretty(&status).unwrap_or_default()
+    }
+
+    fn top_json(&self, processes: usize) -> Vec<u8> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let page = rustix::param::page_size() as u64;
+        let top = view::top(&self.node, &shared.accounting, &shared.attribution, &shared.names, page, processes);
+        serde_json::to_vec(&top).unwrap_or_default()
+    }
+}
+
+impl Site {
+    /// OTLP points by result.
+    fn export_counts(&self) -> BTreeMap<&'static str, u64> {
+        let results = podscope_catalog::attribute::EXPORT_RESULT.values;
+        results.iter().copied().zip(self.exporter.stats().points.by_result()).collect()
+    }
+}
+
+/// The iterator walks the pid namespace of its reader: outside of the host's, most processes are not seen.
+fn namespace_note() -> Option<String> {
+    /// Inode of the initial pid namespace (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
+    const INITIAL: &str = "pid:[4026531836]";
+    let own = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    let own = own.to_string_lossy().into_owned();
+    (own != INITIAL).then(|| {
+        format!("only processes of this pid namespace ({own}) are seen: run the agent in the host's (hostPID: true)")
+    })
+}

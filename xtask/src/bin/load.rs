@@ -1,0 +1,159 @@
+//! `podscope-load`: work of a known shape, to run in containers that are measured.
+//!
+//! One file on the standard library alone, so that it can be compiled statically with a single call of rustc. Under
+//! the name `pause` it waits for ever, as the pause program of a pod does.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const HELP: &str = "\
+usage: podscope-load WORK
+  spin MS             burn CPU for MS milliseconds (0: for ever)
+  sleep MS            sleep for MS milliseconds (0: for ever)
+  forks N             start N processes one after another, each burning 1 ms (0: for ever)
+  threads N MS ROUNDS N threads burn MS milliseconds each and end, ROUNDS times
+  mem MB MS           touch MB megabytes of anonymous memory and hold them for MS milliseconds (0: for ever)
+  io MB               write MB megabytes to a file in /tmp, sync, read them back and remove the file
+  exec-chain NAME MS  burn MS milliseconds, become a program called NAME in /tmp, burn MS milliseconds again
+  mix MS              spinners, short processes, threads, sleepers and memory together for MS milliseconds
+";
+
+/// What a short-lived process burns.
+const SHORT: Duration = Duration::from_millis(1);
+const PAGE: usize = 4096;
+const MEGABYTE: usize = 1 << 20;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    if args.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|name| name == "pause")) {
+        pass(Duration::MAX);
+    }
+    let words: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    match work(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("podscope-load {}: {error}", words.join(" "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(words: &[&str]) -> io::Result<()> {
+    match words {
+        ["spin", ms] => spin(endless_if_zero(number(ms)?)),
+        ["sleep", ms] => pass(endless_if_zero(number(ms)?)),
+        ["forks", n] => return forks(number(n)?),
+        ["threads", n, ms, rounds] => threads(number(n)?, millis(ms)?, number(rounds)?),
+        ["mem", mb, ms] => memory(number(mb)?, endless_if_zero(number(ms)?)),
+        ["io", mb] => return disk(number(mb)?),
+        ["exec-chain", name, ms] => return exec_chain(name, ms),
+        ["mix", ms] => return mix(millis(ms)?),
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, HELP)),
+    }
+    Ok(())
+}
+
+fn number<T: std::str::FromStr>(word: &str) -> io::Result<T> {
+    word.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("{word:?} is not a number\n{HELP}")))
+}
+
+fn millis(word: &str) -> io::Result<Duration> {
+    number(word).map(Duration::from_millis)
+}
+
+fn endless_if_zero(ms: u64) -> Duration {
+    if ms == 0 { Duration::MAX } else { Duration::from_millis(ms) }
+}
+
+/// Burns CPU for a span of wall-clock time.
+fn spin(span: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < span {
+        for _ in 0..1000 {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+fn pass(span: Duration) {
+    thread::sleep(span);
+}
+
+/// Runs this program again with other work.
+fn again(words: &[&str]) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(words);
+    Ok(command)
+}
+
+fn forks(count: u64) -> io::Result<()> {
+    let mut left = count;
+    loop {
+        again(&["spin", &SHORT.as_millis().to_string()])?.status()?;
+        left = left.wrapping_sub(1);
+        if left == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn threads(count: usize, span: Duration, rounds: u64) {
+    for _ in 0..rounds {
+        thread::scope(|scope| {
+            for _ in 0..count {
+                scope.spawn(|| spin(span));
+            }
+        });
+    }
+}
+
+fn memory(megabytes: usize, span: Duration) {
+    let mut block = vec![0_u8; megabytes * MEGABYTE];
+    for page in block.chunks_mut(PAGE) {
+        page[0] = 1;
+    }
+    std::hint::black_box(&block);
+    pass(span);
+}
+
+fn disk(megabytes: usize) -> io::Result<()> {
+    let path = Path::new("/tmp").join(format!("podscope-load-{}", std::process::id()));
+    let mut file = File::create(&path)?;
+    let block = vec![b'x'; MEGABYTE];
+    for _ in 0..megabytes {
+        file.write_all(&block)?;
+    }
+    file.sync_all()?;
+    let mut read = Vec::new();
+    File::open(&path)?.read_to_end(&mut read)?;
+    fs::remove_file(&path)
+}
+
+fn exec_chain(name: &str, ms: &str) -> io::Result<()> {
+    spin(millis(ms)?);
+    let next = Path::new("/tmp").join(name);
+    fs::copy(std::env::current_exe()?, &next)?;
+    Err(Command::new(next).args(["spin", ms]).exec())
+}
+
+/// Runs every kind of work until `span` has passed, and waits for all of it.
+fn mix(span: Duration) -> io::Result<()> {
+    let ms = span.as_millis().to_string();
+    let jobs: [&[&str]; 3] = [&["spin", &ms], &["sleep", &ms], &["mem", "8", &ms]];
+    let mut children = jobs.into_iter().map(|job| again(job)?.spawn()).collect::<io::Result<Vec<_>>>()?;
+    let start = Instant::now();
+    while start.elapsed() < span {
+        forks(20)?;
+        threads(4, SHORT, 5);
+        pass(Duration::from_millis(10));
+    }
+    for child in &mut children {
+        child.wait()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! `cargo xtask generate`: the files that derive from code and are committed.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+
+use crate::repository;
+
+/// A generated file.
+struct Generated {
+    /// Its path in the repository.
+    path: &'static str,
+    /// Its whole content.
+    content: fn() -> String,
+}
+
+const GENERATED: &[Generated] = &[Generated { path: "METRICS.md", content: podscope_catalog::reference::markdown }];
+
+/// Writes every generated file, or with `check` only compares.
+///
+/// # Errors
+/// When a file cannot be written, or with `check` when one differs.
+pub fn generate(check: bool) -> Result<()> {
+    let mut stale = Vec::new();
+    for file in GENERATED {
+        let path = repository().join(file.path);
+        let content = (file.content)();
+        if fs::read_to_string(&path).is_ok_and(|old| old == content) {
+            continue;
+        }
+        if check {
+            stale.push(file.path);
+        } else {
+            fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+            println!("written: {}", file.path);
+        }
+    }
+    if stale.is_empty() {
+        return Ok(());
+    }
+    bail!("not current: {}; run `cargo xtask generate` and commit the result", stale.join(", "))
+}

@@ -1,0 +1,45 @@
+//! `cargo xtask lint`: every check of form.
+
+use anyhow::{Result, bail};
+
+use crate::cmd;
+use crate::generate::generate;
+use crate::walls;
+
+type Check = fn() -> Result<()>;
+
+/// Runs every check, also after one has failed, and says which failed.
+///
+/// # Errors
+/// When a check fails.
+pub fn lint() -> Result<()> {
+    let checks: [(&str, Check); 5] = [
+        ("format", || cargo(&["fmt", "--all", "--check"], "")),
+        ("clippy", || {
+            let scope = ["clippy", "--workspace", "--all-targets", "--features", "xtask/rig"];
+            cargo(&[&scope[..], &["--", "--deny", "warnings"]].concat(), "")
+        }),
+        ("documentation", || cargo(&["doc", "--workspace", "--no-deps", "--features", "xtask/rig"], "--deny warnings")),
+        ("dependency walls", walls::check),
+        ("generated files", || generate(true)),
+    ];
+    let mut failed = Vec::new();
+    for (name, check) in checks {
+        match check() {
+            Ok(()) => println!("ok      {name}"),
+            Err(error) => {
+                println!("FAILED  {name}: {error:#}");
+                failed.push(name);
+            }
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
+}
+
+fn cargo(args: &[&str], rustdoc_flags: &str) -> Result<()> {
+    let mut cargo = cmd::command("cargo", args);
+    if !rustdoc_flags.is_empty() {
+        cargo.env("RUSTDOCFLAGS", rustdoc_flags);
+    }
+    cmd::run(&mut cargo)
+}
