@@ -1,4 +1,5 @@
 //! Runtimes for the tests: recorded, faulty and real.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod containerd;
 pub(crate) mod fake;
