@@ -59,6 +59,7 @@ fn load(board: &Board) -> Result<(Kernel, Events), LoadError> {
     Kernel::load(&Options {
         wishes: Wishes { controller, hierarchy, trace_wait: false },
         max_tasks: 4096,
+        hash_state: false,
         max_cgroups: 64,
         max_books: 1024,
         without: Vec::new(),
