@@ -162,6 +162,7 @@ impl Kernel {
 
     /// A child of `parent`: a process where `pid` is new as a thread group, else a thread.
     fn clone_task(&mut self, parent: u32, as_thread: bool, into: Option<u64>) -> u32 {
+        self.on_cpu(parent);
         let pid = self.free_pid();
         let (process, exe) = (self.tasks[&parent].process, self.groups[&self.tasks[&parent].process].exe);
         let cgroup = into.unwrap_or(self.tasks[&parent].cgroup);
@@ -221,6 +222,13 @@ impl Kernel {
     fn burner(&self, pid: u32) -> Burner {
         let task = &self.tasks[&pid];
         Burner { process: task.process, cgroup: task.cgroup, exe: self.groups[&task.process].exe }
+    }
+
+    /// What acts is on a CPU: its wait is over.
+    fn on_cpu(&mut self, pid: u32) {
+        if self.tasks[&pid].queued.is_some() {
+            self.run(pid, &Counters::ZERO, false);
+        }
     }
 
     pub(super) fn queue(&mut self, pid: u32) {
@@ -300,6 +308,7 @@ impl Kernel {
         if self.threads(process).iter().any(|thread| self.tasks[thread].exiting) {
             return;
         }
+        self.on_cpu(pid);
         for other in self.threads(process).into_iter().filter(|other| *other != pid) {
             self.exit(other);
             self.close(other);
@@ -326,6 +335,7 @@ impl Kernel {
 
     /// `sched_process_exit`: it still runs for a while.
     pub(super) fn exit(&mut self, pid: u32) {
+        self.on_cpu(pid);
         self.follow(pid);
         self.tasks.get_mut(&pid).unwrap().exiting = true;
         let process = self.tasks[&pid].process;
@@ -492,7 +502,7 @@ impl Kernel {
 
     /// What a collection asks for.
     pub(super) fn obey(&mut self, outcome: &Outcome) {
-        outcome.forget.iter().for_each(|key| drop(self.closed.remove(key)));
+        self.closed.retain(|key, _| !outcome.forget.contains(key));
         self.books.retain(|key, _| !outcome.retired.contains(&key.cgroup));
         self.exes.retain(|cgroup, _| !outcome.retired.contains(cgroup));
     }

@@ -26,6 +26,15 @@ pub(super) enum Act {
     Close(u8, u16),
 }
 
+impl Act {
+    /// Which task acts.
+    fn number(self) -> u8 {
+        let (Self::Fork(n) | Self::ForkInto(n, _) | Self::Thread(n) | Self::Exec(n, _) | Self::Run(n, ..)
+        | Self::Queue(n) | Self::Move(n, _) | Self::Exit(n) | Self::ExitGroup(n) | Self::Close(n, _)) = self;
+        n
+    }
+}
+
 /// What happens until the end of a collection.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
@@ -173,31 +182,31 @@ impl Machine {
 
     pub(super) fn act(&mut self, act: Act, deadly: bool) {
         self.tick();
-        let pid = |number| self.kernel.pick(number);
+        let group = |number: u8| self.pick_group(number);
+        if let Act::Fork(number) | Act::ForkInto(number, _) = act {
+            let into = if let Act::ForkInto(_, to) = act { Some(group(to)) } else { None };
+            self.kernel.fork(self.kernel.pick(number).unwrap_or(1), into);
+        }
+        if let Act::Close(number, ns) = act
+            && let Some(pid) = self.kernel.pick_exiting(number).filter(|_| deadly)
+        {
+            self.kernel.run(pid, &amount(ns.into()), false);
+            self.kernel.close(pid);
+        }
+        let Some(pid) = self.kernel.pick(act.number()) else { return };
         match act {
-            Act::Fork(n) => drop(self.kernel.fork(pid(n).unwrap_or(1), None)),
-            Act::ForkInto(n, to) => drop(self.kernel.fork(pid(n).unwrap_or(1), Some(self.pick_group(to)))),
-            Act::Thread(n) => drop(pid(n).map(|pid| self.kernel.thread(pid))),
-            Act::Exec(n, exe) => {
-                let exe = 1 + u64::from(exe % self.executables);
-                let single = pid(n).filter(|&pid| deadly || self.kernel.is_alone(pid));
-                drop(single.map(|pid| self.kernel.exec(pid, exe)));
+            Act::Fork(_) | Act::ForkInto(..) | Act::Close(..) => {}
+            Act::Thread(_) => {
+                self.kernel.thread(pid);
             }
-            Act::Run(n, ns, out) => drop(pid(n).map(|pid| self.kernel.run(pid, &amount(ns.into()), out))),
-            Act::Queue(n) => drop(pid(n).map(|pid| self.kernel.queue(pid))),
-            Act::Move(n, to) => {
-                let to = self.pick_group(to);
-                drop(pid(n).map(|pid| self.kernel.move_process(pid, to)));
-            }
-            Act::Exit(n) => drop(pid(n).map(|pid| self.kernel.exit(pid))),
-            Act::ExitGroup(n) => drop(pid(n).map(|pid| self.kernel.exit_group(pid))),
-            Act::Close(n, ns) if deadly => {
-                if let Some(pid) = self.kernel.pick_exiting(n) {
-                    self.kernel.run(pid, &amount(ns.into()), false);
-                    self.kernel.close(pid);
-                }
-            }
-            Act::Close(..) => {}
+            // A thread that executes has the others die, and takes the place of its leader.
+            Act::Exec(..) if !deadly && !self.kernel.is_alone(pid) => {}
+            Act::Exec(_, exe) => self.kernel.exec(pid, 1 + u64::from(exe % self.executables)),
+            Act::Run(_, ns, out) => self.kernel.run(pid, &amount(ns.into()), out),
+            Act::Queue(_) => self.kernel.queue(pid),
+            Act::Move(_, to) => self.kernel.move_process(pid, group(to)),
+            Act::Exit(_) => self.kernel.exit(pid),
+            Act::ExitGroup(_) => self.kernel.exit_group(pid),
         }
     }
 

@@ -85,7 +85,7 @@ mod tests {
             ended: false,
             points: vec![point],
         };
-        Batch::new(Arc::new(Snapshot { time_ns: 2, resources: vec![resource], lingering: Vec::new() }), |_| true)
+        Batch::new(Arc::new(Snapshot { time_ns: 2, resources: vec![resource], ..Snapshot::default() }), |_| true)
     }
 
     #[test]
