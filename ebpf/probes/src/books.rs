@@ -133,9 +133,20 @@ pub(crate) fn assign(state: TaskStateRef, cgroup: u64) {
 pub(crate) fn follow_move(task: Task, state: TaskStateRef) {
     let css_set = task.css_set();
     if css_set as u64 == state.get().css {
+        void_split(state);
         return;
     }
     moved(task, state, css_set);
+}
+
+/// A task that was found moved is back where it was: what was noticed must not serve for a later move.
+#[inline(always)]
+pub(crate) fn void_split(state: TaskStateRef) {
+    if state.get().split_valid != 0 {
+        let it = state.change();
+        it.split_valid = 0;
+        it.changes += 1;
+    }
 }
 
 #[inline(never)]
@@ -149,6 +160,7 @@ fn moved(task: Task, state: TaskStateRef, css_set: *const u8) {
         } else {
             let now = task.counters(state);
             charge(state, &now);
+            it.changes += 1;
         }
         let leader = it.flags & TaskFlags::LEADER != 0;
         if leader && let Some(book) = book(it.cgroup, it.book_exe) {
@@ -177,6 +189,7 @@ pub(crate) fn note_move(task: Task, state: TaskStateRef, now: &Counters) {
         (&raw mut (*it).split).write_volatile(*now);
         (&raw mut (*it).split_css).write_volatile(css_set as u64);
         (&raw mut (*it).split_cgroup).write_volatile(cgroup);
+        (*it).changes += u32::from(cgroup != (*it).cgroup);
         (&raw mut (*it).split_valid).write_volatile(1);
     }
 }

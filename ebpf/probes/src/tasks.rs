@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use podscope_abi::{Control, Counters, RecordKind, TaskFlags, TaskRecord};
 
-use crate::books::{note_move, place};
+use crate::books::{note_move, place, void_split};
 use crate::error::{Error, settle_quietly};
 use crate::kernel::task::{DEAD, NOLOAD, Task, UNINTERRUPTIBLE};
 use crate::kernel::{copied, current_pid, member, mm, now_ns, signal};
@@ -50,10 +50,14 @@ fn try_task(seq: *mut aya_ebpf::bindings::seq_file, task: Task) -> Result<(), Er
             adopt(task, baseline == 0 || task.start() < baseline)?
         }
     };
+    let seen = state.get().seen == 1;
+    if state.has(TaskFlags::UNKNOWN) {
+        // Its book gets all of it at its last switch-out.
+        return Ok(());
+    }
     let record = RECORD.get_ptr_mut(0).ok_or(Error::NotCounted)?;
     // SAFETY: a live per-CPU map value; one reader at a time, and the program does not leave its CPU.
     let record = unsafe { &mut *record };
-    let seen = state.get().seen == 1;
     identify(task, state, record);
     measure(task, state, record);
 
@@ -65,6 +69,7 @@ fn try_task(seq: *mut aya_ebpf::bindings::seq_file, task: Task) -> Result<(), Er
         record.raw = raw;
     }
     divide(task, state, seq, record);
+    record.changes = state.get().changes;
     record.kind = RecordKind::TASK;
     if write(seq, record) {
         state.change().seen = 1;
@@ -125,6 +130,7 @@ fn divide(task: Task, state: TaskStateRef, seq: *mut aya_ebpf::bindings::seq_fil
     record.cgroup = state.get().cgroup;
     record.book_exe = state.get().book_exe;
     if css_set == state.get().css {
+        void_split(state);
         subtract(&mut record.since, &record.raw, &state.get().mark);
         return;
     }
