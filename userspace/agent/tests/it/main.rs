@@ -2,5 +2,8 @@
 //!
 //! Needs root; a rig makes the containers. One test at a time: each compares times and counts on the whole host.
 
+mod attribution;
+mod command_line;
 mod conservation;
+mod faults;
 mod support;

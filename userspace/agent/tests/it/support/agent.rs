@@ -47,7 +47,12 @@ impl Agent {
     /// Starts an agent on a port of its own with two collections a second, and waits for the first of them.
     pub fn start(flags: &[&str]) -> Self {
         let mut command = command();
-        command.args(["--listen", "127.0.0.1:0", "--interval", "0.5"]).args(flags).stderr(Stdio::piped());
+        // As variables, so that a flag of the test goes before them.
+        command
+            .env("PODSCOPE_LISTEN", "127.0.0.1:0")
+            .env("PODSCOPE_INTERVAL", "0.5")
+            .args(flags)
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
