@@ -136,7 +136,7 @@ mod tests {
             let edge = 2f64.powf((FIRST_INDEX + want) as f64 / 8.0) * 1e9;
             let off_edge = ((ns as f64 - edge) / edge).abs();
             assert!(
-                got as i32 == want || ((got as i32 - want).abs() == 1 && (off_edge < 2e-3 || off_edge > 0.0885)),
+                got as i32 == want || ((got as i32 - want).abs() == 1 && !(2e-3..=0.0885).contains(&off_edge)),
                 "{ns} ns: bucket {got}, expected {want}"
             );
             ns += 1 + ns / 997;

@@ -16,19 +16,19 @@ use crate::state::find;
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`; BTF tracepoint from 5.5. Fires once per hierarchy.
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub(crate) fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
-    settle(try_report(&ctx, EventKind::CGROUP_MADE))
+    settle(&ctx, try_report(&ctx, EventKind::CGROUP_MADE))
 }
 
 /// `cgroup_rmdir(struct cgroup *cgrp, const char *path)`; BTF tracepoint from 5.5.
 #[btf_tracepoint(function = "cgroup_rmdir")]
 pub(crate) fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
-    settle(try_report(&ctx, EventKind::CGROUP_REMOVED))
+    settle(&ctx, try_report(&ctx, EventKind::CGROUP_REMOVED))
 }
 
 /// `cgroup_rename(struct cgroup *cgrp, const char *path)`; BTF tracepoint from 5.5. Only v1 renames.
 #[btf_tracepoint(function = "cgroup_rename")]
 pub(crate) fn cgroup_rename(ctx: BtfTracePointContext) -> i32 {
-    settle(try_report(&ctx, EventKind::CGROUP_RENAMED))
+    settle(&ctx, try_report(&ctx, EventKind::CGROUP_RENAMED))
 }
 
 #[inline(always)]
@@ -57,7 +57,7 @@ fn try_report(ctx: &BtfTracePointContext, kind: u32) -> Result<(), Error> {
 /// their next switch-out or by the iterator.
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
-    settle(try_attach(Task(ctx.arg::<*const u8>(2))))
+    settle(&ctx, try_attach(Task(ctx.arg::<*const u8>(2))))
 }
 
 #[inline(always)]

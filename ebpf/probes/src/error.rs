@@ -1,5 +1,7 @@
 //! Every way in which a program can fail.
 
+use aya_ebpf::EbpfContext;
+use aya_log_ebpf::debug;
 use podscope_abi::Loss;
 
 use crate::maps;
@@ -15,7 +17,17 @@ pub(crate) enum Error {
 
 /// What every hook does with the result of its `try_…` function.
 #[inline(always)]
-pub(crate) fn settle(result: Result<(), Error>) -> i32 {
+pub(crate) fn settle(ctx: &impl EbpfContext, result: Result<(), Error>) -> i32 {
+    if let Err(Error::Lost(loss)) = result {
+        lose(loss);
+        debug!(ctx, "lost: {}", loss as u32);
+    }
+    0
+}
+
+/// [`settle`] without a word: for the hot path, and where there is no hook's context.
+#[inline(always)]
+pub(crate) fn settle_quietly(result: Result<(), Error>) -> i32 {
     if let Err(Error::Lost(loss)) = result {
         lose(loss);
     }

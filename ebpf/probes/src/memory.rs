@@ -14,7 +14,7 @@ use crate::state::{find, find_current};
 /// BTF tracepoint from 5.5.
 #[btf_tracepoint(function = "mark_victim")]
 pub(crate) fn mark_victim(ctx: BtfTracePointContext) -> i32 {
-    settle(try_mark_victim(&ctx))
+    settle(&ctx, try_mark_victim(&ctx))
 }
 
 #[inline(always)]
@@ -51,14 +51,14 @@ macro_rules! reclaim {
     ($(#[$doc:meta])* $begin:ident, $end:ident) => {
         $(#[$doc])*
         #[btf_tracepoint]
-        pub(crate) fn $begin(_ctx: BtfTracePointContext) -> i32 {
-            settle(try_begin())
+        pub(crate) fn $begin(ctx: BtfTracePointContext) -> i32 {
+            settle(&ctx, try_begin())
         }
 
         $(#[$doc])*
         #[btf_tracepoint]
-        pub(crate) fn $end(_ctx: BtfTracePointContext) -> i32 {
-            settle(try_end())
+        pub(crate) fn $end(ctx: BtfTracePointContext) -> i32 {
+            settle(&ctx, try_end())
         }
     };
 }

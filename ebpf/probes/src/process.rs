@@ -3,6 +3,7 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use aya_log_ebpf::debug;
 use podscope_abi::{Closed, ClosedKey, Counters, Loss, TaskFlags};
 
 use crate::books::{add, add_since, assign, book, charge, executable, follow_move};
@@ -16,7 +17,7 @@ use crate::state::{TaskStateRef, create_for, find, forget};
 /// The child has not run yet.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    settle(try_fork(Task(ctx.arg::<*const u8>(0)), Task(ctx.arg::<*const u8>(1))))
+    settle(&ctx, try_fork(Task(ctx.arg::<*const u8>(0)), Task(ctx.arg::<*const u8>(1))))
 }
 
 #[inline(always)]
@@ -47,11 +48,12 @@ fn try_fork(parent: Task, child: Task) -> Result<(), Error> {
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`; BTF tracepoint from 5.5.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    settle(try_exec(Task(ctx.arg::<*const u8>(0))))
+    settle(&ctx, try_exec(&ctx))
 }
 
 #[inline(always)]
-fn try_exec(task: Task) -> Result<(), Error> {
+fn try_exec(ctx: &BtfTracePointContext) -> Result<(), Error> {
+    let task = Task(ctx.arg::<*const u8>(0));
     let state = find(task).ok_or(Error::NotCounted)?;
     if state.get().css == 0 {
         return Err(Error::NotCounted);
@@ -65,6 +67,7 @@ fn try_exec(task: Task) -> Result<(), Error> {
         add(unsafe { &raw mut (*book).lives.ended_exec }, 1);
     }
     it.exe = executable(task);
+    debug!(ctx, "exec: pid {}, executable {:x}", task.pid(), it.exe);
     // A thread that executes takes over its group's pid and start.
     it.start = task.start();
     it.leader_start = task.group_leader().start();
@@ -82,7 +85,7 @@ fn try_exec(task: Task) -> Result<(), Error> {
 /// from 5.5. Before 6.16 the address space is already gone here; `signal_struct.maxrss` is set on all.
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
-    settle(try_exit(&ctx))
+    settle(&ctx, try_exit(&ctx))
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use podscope_abi::histogram::{self, Place};
 
 use crate::books::{add, follow_move};
-use crate::error::{Error, settle};
+use crate::error::{Error, settle_quietly};
 use crate::kernel::now_ns;
 use crate::kernel::task::{DEAD, NOLOAD, Task, UNINTERRUPTIBLE};
 use crate::maps::{WAITS, offset};
@@ -17,7 +17,7 @@ use crate::state::{TaskStateRef, find};
 #[btf_tracepoint(function = "sched_switch")]
 pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let next = Task(ctx.arg::<*const u8>(2));
-    settle(try_switch_out(&ctx)) | settle(try_switch_in(next))
+    settle_quietly(try_switch_out(&ctx)) | settle_quietly(try_switch_in(next))
 }
 
 #[inline(always)]
@@ -105,13 +105,13 @@ fn record_wait(slot: u32, ns: u64) {
 /// `sched_wakeup(struct task_struct *p)`; attached only where the kernel keeps no `run_delay`.
 #[btf_tracepoint(function = "sched_wakeup")]
 pub(crate) fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
-    settle(try_queue(Task(ctx.arg::<*const u8>(0))))
+    settle_quietly(try_queue(Task(ctx.arg::<*const u8>(0))))
 }
 
 /// `sched_wakeup_new(struct task_struct *p)`; attached only where the kernel keeps no `run_delay`.
 #[btf_tracepoint(function = "sched_wakeup_new")]
 pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
-    settle(try_queue(Task(ctx.arg::<*const u8>(0))))
+    settle_quietly(try_queue(Task(ctx.arg::<*const u8>(0))))
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::bpf_seq_write;
 use podscope_abi::{Control, Counters, RecordKind, TaskFlags, TaskRecord};
 
 use crate::books::{note_move, place};
-use crate::error::{Error, settle};
+use crate::error::{Error, settle_quietly};
 use crate::kernel::task::{DEAD, NOLOAD, Task, UNINTERRUPTIBLE};
 use crate::kernel::{copied, current_pid, member, mm, now_ns, signal};
 use crate::maps::{CONTROL, RECORD, offset};
@@ -35,7 +35,7 @@ extern "C" fn task(ctx: *const IterTask) -> i32 {
     }
     // SAFETY: as above.
     let seq = unsafe { (*meta).seq };
-    settle(try_task(seq, Task(task)))
+    settle_quietly(try_task(seq, Task(task)))
 }
 
 #[inline(always)]

@@ -100,6 +100,7 @@ impl Collector {
 
     /// Takes the events that have come; cheap, to be called between collections as well.
     pub fn drain_events(&mut self) {
+        self.kernel.flush_log();
         let shared = Arc::clone(&self.shared);
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let now = monotonic_ns();
@@ -149,6 +150,7 @@ impl Collector {
         self.unnamed_groups = outcome.unowned_processes > 0;
         self.retire(accounting, &outcome, now.monotonic_ns);
         self.learn_names(accounting, names);
+        attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
         let readings = self.read_groups(accounting, attribution, last);

@@ -14,7 +14,7 @@ use crate::runtime::SocketChoice;
 
 /// Measures every process of every pod in the kernel and exports the figures over OTLP and Prometheus.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "podscope-agent", version, about)]
+#[command(name = "podscope-agent", version)]
 pub struct Config {
     /// Print every metric as Prometheus text, filled from this process where that makes sense, and exit; needs no
     /// privilege.

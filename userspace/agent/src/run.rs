@@ -19,14 +19,12 @@ use crate::http::{Latest, Server, Source};
 use crate::kernel::offsets::Wishes;
 use crate::kernel::{Kernel, Options};
 use crate::publish::Publisher;
-use crate::snapshot::{Resource, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::status::{Board, Kind, State};
 use crate::{runtime, view};
 
 /// Time for the last export: within the five seconds after a signal.
 const FLUSH: Duration = Duration::from_secs(3);
-/// Ended series that wait for an export at most.
-const WAITING_ENDS: usize = 10_000;
 /// Events are taken at least so often, so that the ring buffer does not fill up between collections.
 const EVENTS: Duration = Duration::from_millis(500);
 
@@ -45,6 +43,7 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
         max_tasks: 65_536,
         max_cgroups: config.max_cgroups,
         max_books: config.max_books,
+        hash_state: false,
         without: config.without_probe.clone(),
         board: board.clone(),
     };
@@ -91,7 +90,6 @@ async fn serve(config: &Config, otlp: otlp::Config, board: Board, collector: Col
         started: Instant::now(),
         exports: otlp.target.is_ok(),
         exporter: Exporter::spawn(&otlp, board.clone()),
-        export_interval: otlp.interval,
         board,
     });
     // One place: a wish that is told while another one waits is the same wish.
@@ -133,20 +131,18 @@ async fn pass_wishes_on(site: &Site, wishes: &SyncSender<()>) {
 
 /// Collects on the multiples of the interval and on wishes, until the other end of `inbox` is gone; then once more.
 fn collect_until_stopped(mut collector: Collector, site: &Site, interval: Duration, inbox: &Receiver<()>) {
-    let mut outlet = Outlet::default();
-    let mut collect = |collector: &mut Collector, last| collect(collector, site, &mut outlet, last);
-    collect(&mut collector, false);
+    collect(&mut collector, site);
     let mut due = next_multiple(interval);
     loop {
         let left = due.saturating_sub(since_epoch());
         match inbox.recv_timeout(left.min(EVENTS)) {
-            Ok(()) => collect(&mut collector, false),
+            Ok(()) => collect(&mut collector, site),
             Err(RecvTimeoutError::Disconnected) => {
-                collect(&mut collector, true);
+                collect(&mut collector, site);
                 return;
             }
             Err(RecvTimeoutError::Timeout) if since_epoch() >= due => {
-                collect(&mut collector, false);
+                collect(&mut collector, site);
                 due = next_multiple(interval);
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -158,49 +154,15 @@ fn collect_until_stopped(mut collector: Collector, site: &Site, interval: Durati
     }
 }
 
-/// What waits for the next export where not every collection is exported.
-#[derive(Default)]
-struct Outlet {
-    exported: Option<Instant>,
-    ended: Vec<Resource>,
-}
-
-fn collect(collector: &mut Collector, site: &Site, outlet: &mut Outlet, last: bool) {
-    let snapshot = match collector.collect() {
-        Ok(snapshot) => snapshot,
-        Err(error) => {
-            tracing::error!("the collection failed: {error}");
-            return;
+fn collect(collector: &mut Collector, site: &Site) {
+    match collector.collect() {
+        Ok(snapshot) => {
+            let snapshot = Arc::new(snapshot);
+            site.latest.publish(Arc::clone(&snapshot));
+            site.exporter.offer(snapshot);
         }
-    };
-    let due = last
-        || site.export_interval.is_none_or(|interval| {
-            // A little early is in time: collections fall on multiples of their own interval.
-            outlet.exported.is_none_or(|at| at.elapsed() + site.interval / 2 >= interval)
-        });
-    if !site.exports {
-        site.latest.publish(Arc::new(snapshot));
-    } else if due {
-        outlet.exported = Some(Instant::now());
-        let published = Arc::new(snapshot);
-        site.latest.publish(Arc::clone(&published));
-        site.exporter.offer(with_ended(published, std::mem::take(&mut outlet.ended)));
-    } else {
-        outlet.ended.extend(snapshot.resources.iter().filter(|resource| resource.ended).cloned());
-        let over = outlet.ended.len().saturating_sub(WAITING_ENDS);
-        outlet.ended.drain(..over);
-        site.latest.publish(Arc::new(snapshot));
+        Err(error) => tracing::error!("the collection failed: {error}"),
     }
-}
-
-/// The snapshot with series that ended in collections that were not exported.
-fn with_ended(snapshot: Arc<Snapshot>, ended: Vec<Resource>) -> Arc<Snapshot> {
-    if ended.is_empty() {
-        return snapshot;
-    }
-    let mut whole = Snapshot::clone(&snapshot);
-    whole.resources.extend(ended);
-    Arc::new(whole)
 }
 
 fn since_epoch() -> Duration {
@@ -223,7 +185,6 @@ struct Site {
     started: Instant,
     exports: bool,
     exporter: otlp::Handle,
-    export_interval: Option<Duration>,
 }
 
 impl Source for Site {

@@ -12,11 +12,11 @@ use crate::kernel::Kernel;
 const REST_NS: u64 = 60_000_000_000;
 
 /// A container's histogram.
-pub type ByContainer = HashMap<ContainerKey, Box<Histogram>>;
+pub(crate) type ByContainer = HashMap<ContainerKey, Box<Histogram>>;
 
 /// What has to be remembered for the sums never to fall.
 #[derive(Debug, Default)]
-pub struct Waits {
+pub(crate) struct Waits {
     slots: HashMap<u64, (u32, ContainerKey)>,
     /// Of cgroups that are gone.
     retired: ByContainer,
@@ -32,7 +32,7 @@ impl Waits {
     ///
     /// # Errors
     /// When the kernel's map cannot be listed.
-    pub fn read<'a>(
+    pub(crate) fn read<'a>(
         &mut self,
         kernel: &mut Kernel,
         owner: impl Fn(u64) -> Option<&'a ContainerKey>,
@@ -57,14 +57,14 @@ impl Waits {
     }
 
     /// A container is published under another name from now on, at zero.
-    pub fn restart(&mut self, container: &ContainerKey) {
+    pub(crate) fn restart(&mut self, container: &ContainerKey) {
         if let Some(last) = self.last.get(container) {
             self.base.insert(container.clone(), last.clone());
         }
     }
 
     /// A cgroup is gone: its waits stay in its container's sum, its slot rests.
-    pub fn retire(&mut self, kernel: &Kernel, cgroup: u64, now: u64) {
+    pub(crate) fn retire(&mut self, kernel: &Kernel, cgroup: u64, now: u64) {
         let Some((slot, owner)) = self.slots.remove(&cgroup) else { return };
         if let Some(waits) = kernel.waits(slot) {
             add(self.retired.entry(owner).or_insert_with(|| Box::new(Histogram::EMPTY)), &waits);
@@ -73,7 +73,7 @@ impl Waits {
     }
 
     /// Gives rested slots back.
-    pub fn reuse(&mut self, kernel: &mut Kernel, now: u64) {
+    pub(crate) fn reuse(&mut self, kernel: &mut Kernel, now: u64) {
         self.resting.retain(|(since, slot)| {
             let rests = now.saturating_sub(*since) <= REST_NS;
             if !rests {
@@ -84,7 +84,7 @@ impl Waits {
     }
 
     /// Forgets containers that are gone.
-    pub fn retain(&mut self, alive: impl Fn(&ContainerKey) -> bool) {
+    pub(crate) fn retain(&mut self, alive: impl Fn(&ContainerKey) -> bool) {
         for map in [&mut self.retired, &mut self.base] {
             map.retain(|container, _| alive(container));
         }

@@ -1,5 +1,7 @@
 //! The OTLP exporter into a real collector (rotel), read back from the log in which it prints every point.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod otlp_support;
 
 use std::fmt::Write;

@@ -1,5 +1,7 @@
 //! The OTLP exporter against receivers that are away, slow, refuse, break off or present the wrong certificate.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod otlp_support;
 
 use std::net::SocketAddr;

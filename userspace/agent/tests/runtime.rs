@@ -1,4 +1,5 @@
 //! From container id to pod: recorded, faulty and real runtimes.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aya::maps::{Map, MapData, Queue};
 use aya::programs::{BtfTracePoint, Iter, Program as AyaProgram, ProgramFd};
 use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
 use bytemuck::Pod;
 use podscope_abi::{Book, BookKey, CGROUP_OVERFLOW, EXE_OTHER, Offsets, TaskRecord};
 
@@ -32,6 +33,8 @@ pub struct Options<'a> {
     pub max_cgroups: u32,
     /// (cgroup, executable) books.
     pub max_books: u32,
+    /// Keep task state in a hash even where the kernel has task storage.
+    pub hash_state: bool,
     /// Programs to leave out.
     pub without: Vec<String>,
     /// Where each program's state is written.
@@ -81,7 +84,11 @@ impl Kernel {
             slots.push(slot, 0).map_err(|e| LoadError::Map("SLOTS", e.to_string()))?;
         }
         let events = Events::new(ebpf.take_map("EVENTS")).map_err(|e| LoadError::Map("EVENTS", e))?;
+        let logger = EbpfLogger::init(&mut ebpf)
+            .inspect_err(|error| tracing::warn!("the kernel programs cannot log: {}", chain(error)))
+            .ok();
         let kernel = Self {
+            logger,
             books: table(&mut ebpf, "BOOKS")?,
             closed: table(&mut ebpf, "CLOSED")?,
             cgroups: table(&mut ebpf, "CGROUPS")?,
@@ -96,6 +103,7 @@ impl Kernel {
         };
         let overflow = BookKey { cgroup: CGROUP_OVERFLOW, exe: EXE_OTHER };
         kernel.books.set(&overflow, &Book::default()).map_err(|e| LoadError::Map("BOOKS", e.to_string()))?;
+        super::release_memory();
         Ok((kernel.attach(&loaded, &options.board), events))
     }
 
@@ -117,10 +125,13 @@ impl Kernel {
 /// Creates the maps, with task storage where the kernel has it for tracing programs (5.12).
 fn load_maps(options: &Options<'_>, offsets: &Offsets) -> Result<Ebpf, LoadError> {
     let bytes: &[u8] = bytemuck::bytes_of(offsets);
+    // The verifier removes what is not logged.
+    let log_level: u8 = if tracing::enabled!(tracing::Level::DEBUG) { aya_log::Level::Debug as u8 } else { 0 };
     let load = |object, hash| {
         let mut loader = EbpfLoader::new();
         loader
             .override_global("OFFSETS", bytes, true)
+            .override_global(aya_log::LEVEL, &log_level, true)
             .map_max_entries("BOOKS", options.max_books)
             .map_max_entries("WAITS", options.max_cgroups)
             .map_max_entries("SLOTS", options.max_cgroups)
@@ -131,6 +142,9 @@ fn load_maps(options: &Options<'_>, offsets: &Offsets) -> Result<Ebpf, LoadError
         }
         loader.load(object)
     };
+    if options.hash_state {
+        return load(PROBES_HASH, true).map_err(|error| LoadError::Maps(chain(&error)));
+    }
     match load(PROBES, false) {
         Ok(ebpf) => Ok(ebpf),
         Err(storage) => load(PROBES_HASH, true)

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::Iter;
+use aya_log::EbpfLogger;
 use podscope_abi::{Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, TaskRecord};
 
 pub use events::{Event, Events, Oom, text};
@@ -22,6 +23,7 @@ pub use sys::Table;
 
 /// The loaded and attached programs and their maps.
 pub struct Kernel {
+    logger: Option<EbpfLogger<&'static dyn log::Log>>,
     ebpf: Ebpf,
     /// Closed increments.
     pub books: Table<BookKey, Book>,
@@ -83,6 +85,13 @@ impl Kernel {
         Ok(count)
     }
 
+    /// Passes on what the kernel programs have logged.
+    pub fn flush_log(&mut self) {
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+
     fn open_iterator(&mut self) -> io::Result<std::fs::File> {
         let program: &mut Iter = self
             .ebpf
@@ -137,6 +146,15 @@ impl Kernel {
             ("cgroups", self.cgroups.capacity()),
             ("waits", self.waits.capacity()),
         ]
+    }
+}
+
+/// Gives memory that is free again back to the system: reading the kernel's types takes ten times what runs on.
+fn release_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

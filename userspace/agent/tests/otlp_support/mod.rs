@@ -1,8 +1,8 @@
 //! What the tests of the exporter share: snapshots, settings, and a receiver that misbehaves on demand.
 
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "several tests include it, and each uses a part")]
 
-pub mod receiver;
+pub(crate) mod receiver;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use podscope_agent::status::{Board, Kind, State};
 use podscope_catalog::{Entity, id};
 
 /// A resource named `name` with `points` points, all of value `value`.
-pub fn resource(name: &str, points: usize, value: i64, ended: bool) -> Resource {
+pub(crate) fn resource(name: &str, points: usize, value: i64, ended: bool) -> Resource {
     let metrics = [id::PROCESS_MEMORY_USAGE, id::PROCESS_MEMORY_VIRTUAL, id::PROCESS_THREAD_COUNT];
     let point = |at: usize| Point { metric: metrics[at % metrics.len()], combination: 0, value: Value::Int(value) };
     let mut points: Vec<Point> = (0..points).map(point).collect();
@@ -32,16 +32,16 @@ pub fn resource(name: &str, points: usize, value: i64, ended: bool) -> Resource 
 }
 
 /// A snapshot whose points all have the value `n`: three of a living process and two of one that ended then.
-pub fn snapshot(n: i64) -> Arc<Snapshot> {
+pub(crate) fn snapshot(n: i64) -> Arc<Snapshot> {
     let resources = vec![resource("living", 3, n, false), resource(&format!("ended-{n}"), 2, n, true)];
     Arc::new(Snapshot { time_ns: n as u64, resources, ..Snapshot::default() })
 }
 
 /// Points of one such snapshot.
-pub const POINTS: u64 = 5;
+pub(crate) const POINTS: u64 = 5;
 
 /// (name of the resource, value) of every point, in order.
-pub fn points(request: &ExportMetricsServiceRequest) -> Vec<(String, i64)> {
+pub(crate) fn points(request: &ExportMetricsServiceRequest) -> Vec<(String, i64)> {
     let mut all = Vec::new();
     for of in &request.resource_metrics {
         let name = match of.resource.as_ref().unwrap().attributes[0].value.as_ref().unwrap().value.as_ref().unwrap() {
@@ -60,19 +60,19 @@ pub fn points(request: &ExportMetricsServiceRequest) -> Vec<(String, i64)> {
 }
 
 /// Starts an exporter with flags, and gives its board.
-pub fn exporter(args: OtlpArgs) -> (Handle, Board) {
+pub(crate) fn exporter(args: OtlpArgs) -> (Handle, Board) {
     let board = Board::default();
     let config = args.resolve(&|_| None).unwrap();
     (Exporter::spawn(&config, board.clone()), board)
 }
 
 /// The exporter's state on the board.
-pub fn state(board: &Board) -> Option<State> {
+pub(crate) fn state(board: &Board) -> Option<State> {
     board.all().remove(&(Kind::Source, "otlp".to_owned()))
 }
 
 /// Waits until `probe` gives something; panics with `what` after 20 s.
-pub async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     for _ in 0..2000 {
         if let Some(found) = probe() {
             return found;
@@ -83,7 +83,7 @@ pub async fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> 
 }
 
 /// Waits until the exporter is absent, and gives the reason.
-pub async fn absent(board: &Board) -> String {
+pub(crate) async fn absent(board: &Board) -> String {
     let probe = || match state(board) {
         Some(State::Absent { reason }) => Some(reason),
         _ => None,
@@ -92,6 +92,6 @@ pub async fn absent(board: &Board) -> String {
 }
 
 /// Waits until the exporter is up.
-pub async fn up(board: &Board) {
+pub(crate) async fn up(board: &Board) {
     eventually("a success on the board", || state(board).filter(State::is_up)).await;
 }

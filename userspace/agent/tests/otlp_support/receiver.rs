@@ -31,7 +31,7 @@ use tonic::{Code, Status};
 
 /// What is done with one request.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     /// Take all but this many points, with this message.
     Partial(i64, &'static str),
     /// Refuse with HTTP status or gRPC code, and a delay in seconds.
@@ -44,16 +44,16 @@ pub enum Act {
 
 /// What a receiver speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     Grpc,
     Http,
 }
 
 impl Protocol {
-    pub const BOTH: [Protocol; 2] = [Protocol::Grpc, Protocol::Http];
+    pub(crate) const BOTH: [Protocol; 2] = [Protocol::Grpc, Protocol::Http];
 
     /// Value of the flag.
-    pub fn flag(self) -> String {
+    pub(crate) fn flag(self) -> String {
         match self {
             Protocol::Grpc => "grpc",
             Protocol::Http => "http/protobuf",
@@ -64,7 +64,7 @@ impl Protocol {
 
 /// A request that came, whatever was answered.
 #[derive(Clone, Debug)]
-pub struct Came {
+pub(crate) struct Came {
     pub at: Instant,
     pub request: ExportMetricsServiceRequest,
     /// The test header `x-key`.
@@ -80,7 +80,7 @@ struct State {
 }
 
 /// Runs until it is dropped.
-pub struct Receiver {
+pub(crate) struct Receiver {
     pub address: SocketAddr,
     state: Arc<State>,
     task: JoinHandle<()>,
@@ -94,12 +94,12 @@ impl Drop for Receiver {
 
 impl Receiver {
     /// Listens on a free port.
-    pub async fn start(protocol: Protocol) -> Self {
+    pub(crate) async fn start(protocol: Protocol) -> Self {
         Self::at("127.0.0.1:0".parse().unwrap(), protocol, None).await
     }
 
     /// Listens there, with TLS if a configuration is given.
-    pub async fn at(address: SocketAddr, protocol: Protocol, tls: Option<rustls::ServerConfig>) -> Self {
+    pub(crate) async fn at(address: SocketAddr, protocol: Protocol, tls: Option<rustls::ServerConfig>) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
@@ -109,17 +109,17 @@ impl Receiver {
     }
 
     /// Does this with the next request that has nothing to be done with it yet; without a script all is taken.
-    pub fn then(&self, act: Act) {
+    pub(crate) fn then(&self, act: Act) {
         self.state.script.lock().unwrap().push_back(act);
     }
 
     /// Answers the next connection with `bytes` and closes it.
-    pub fn break_connection(&self, bytes: &[u8]) {
+    pub(crate) fn break_connection(&self, bytes: &[u8]) {
         self.state.broken.lock().unwrap().push_back(bytes.to_vec());
     }
 
     /// What came so far.
-    pub fn came(&self) -> Vec<Came> {
+    pub(crate) fn came(&self) -> Vec<Came> {
         self.state.came.lock().unwrap().clone()
     }
 }

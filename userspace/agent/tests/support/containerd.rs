@@ -19,20 +19,20 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 const IMAGE: &str = "localhost/podscope/busybox:test";
 /// The running daemon. Dropping it removes its pods, the daemon and its files.
-pub struct Containerd {
+pub(crate) struct Containerd {
     folder: tempfile::TempDir,
     daemon: Option<Child>,
 }
 
 /// A pod that was made.
-pub struct Pod {
+pub(crate) struct Pod {
     pub sandbox_id: String,
     config: PodSandboxConfig,
 }
 
 impl Containerd {
     /// Starts the daemon and imports the image.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         for program in ["containerd", "runc", "ctr", "busybox", "tar", "sha256sum"] {
             let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
             assert!(found.status.success(), "`{program}` is missing: install containerd, runc and busybox-static");
@@ -52,12 +52,12 @@ impl Containerd {
     }
 
     /// Where it listens.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path("containerd.sock")
     }
 
     /// Starts the daemon, again after [`Containerd::kill`]; its containers live on meanwhile.
-    pub async fn run_daemon(&mut self) {
+    pub(crate) async fn run_daemon(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
         let daemon = Command::new("containerd")
             .arg("--config")
@@ -76,7 +76,7 @@ impl Containerd {
     }
 
     /// Kills the daemon, as a crash would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
             let _ = daemon.kill();
             let _ = daemon.wait();
@@ -84,7 +84,7 @@ impl Containerd {
     }
 
     /// Runs a pod without containers.
-    pub async fn run_pod(&self, name: &str, uid: &str, labels: &[(&str, &str)]) -> Pod {
+    pub(crate) async fn run_pod(&self, name: &str, uid: &str, labels: &[(&str, &str)]) -> Pod {
         let kubelet = [
             ("io.kubernetes.pod.name", name),
             ("io.kubernetes.pod.namespace", "default"),
@@ -114,7 +114,7 @@ impl Containerd {
     }
 
     /// Starts a container that sleeps; returns its id.
-    pub async fn run_container(&self, pod: &Pod, name: &str) -> String {
+    pub(crate) async fn run_container(&self, pod: &Pod, name: &str) -> String {
         let metadata = pod.config.metadata.clone().unwrap();
         let config = ContainerConfig {
             metadata: Some(ContainerMetadata { name: name.into(), attempt: 0 }),
@@ -140,7 +140,7 @@ impl Containerd {
     }
 
     /// Stops and removes a pod with its containers.
-    pub async fn remove_pod(&self, sandbox_id: &str) {
+    pub(crate) async fn remove_pod(&self, sandbox_id: &str) {
         let mut cri = self.cri().await;
         let pod_sandbox_id = sandbox_id.to_owned();
         cri.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod_sandbox_id.clone() }).await.unwrap();

@@ -20,11 +20,11 @@ use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
 /// How a method is answered.
-pub type Answer = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, Status> + Send + Sync>;
+pub(crate) type Answer = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, Status> + Send + Sync>;
 
 /// What the server does with every connection or call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     /// Answers.
     Good,
     /// Takes the connection and never says a word.
@@ -42,7 +42,7 @@ pub enum Manner {
 }
 
 /// The server; ends with all its connections when dropped, and removes its socket.
-pub struct FakeRuntime {
+pub(crate) struct FakeRuntime {
     path: PathBuf,
     pub answers: Arc<Mutex<HashMap<&'static str, Answer>>>,
     /// How often each method was called.
@@ -54,7 +54,7 @@ type Body = BoxBody<Bytes, Infallible>;
 
 impl FakeRuntime {
     /// Listens; methods without an answer are unimplemented.
-    pub fn start(path: &Path, manner: Manner) -> Self {
+    pub(crate) fn start(path: &Path, manner: Manner) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let answers = Arc::<Mutex<HashMap<&'static str, Answer>>>::default();
         let calls = Arc::<Mutex<HashMap<String, usize>>>::default();
@@ -64,13 +64,13 @@ impl FakeRuntime {
     }
 
     /// Gives a method the same answer each time.
-    pub fn answer(&self, method: &'static str, message: &impl Message) {
+    pub(crate) fn answer(&self, method: &'static str, message: &impl Message) {
         let bytes = message.encode_to_vec();
         self.respond(method, move |_| Ok(bytes.clone()));
     }
 
     /// Gives a method an answer that is made from the request.
-    pub fn respond(
+    pub(crate) fn respond(
         &self,
         method: &'static str,
         answer: impl Fn(&[u8]) -> Result<Vec<u8>, Status> + Send + Sync + 'static,
@@ -79,7 +79,7 @@ impl FakeRuntime {
     }
 
     /// How often a method was called.
-    pub fn calls(&self, method: &str) -> usize {
+    pub(crate) fn calls(&self, method: &str) -> usize {
         self.calls.lock().unwrap().get(method).copied().unwrap_or(0)
     }
 }

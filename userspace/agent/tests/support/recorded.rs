@@ -17,31 +17,31 @@ use tonic::Status;
 
 use super::fake::FakeRuntime;
 
-pub const VERSION: &str = "runtime.v1.RuntimeService/Version";
-pub const LIST_SANDBOXES: &str = "runtime.v1.RuntimeService/ListPodSandbox";
-pub const LIST_CONTAINERS: &str = "runtime.v1.RuntimeService/ListContainers";
-pub const CONTAINER_STATUS: &str = "runtime.v1.RuntimeService/ContainerStatus";
-pub const LIST_TASKS: &str = "containerd.services.tasks.v1.Tasks/List";
-pub const GET_CONTAINER: &str = "containerd.services.containers.v1.Containers/Get";
+pub(crate) const VERSION: &str = "runtime.v1.RuntimeService/Version";
+pub(crate) const LIST_SANDBOXES: &str = "runtime.v1.RuntimeService/ListPodSandbox";
+pub(crate) const LIST_CONTAINERS: &str = "runtime.v1.RuntimeService/ListContainers";
+pub(crate) const CONTAINER_STATUS: &str = "runtime.v1.RuntimeService/ContainerStatus";
+pub(crate) const LIST_TASKS: &str = "containerd.services.tasks.v1.Tasks/List";
+pub(crate) const GET_CONTAINER: &str = "containerd.services.containers.v1.Containers/Get";
 
 /// The folder of a recording.
-pub fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/cri").join(name)
 }
 
 /// One recorded answer.
-pub fn json(folder: &Path, file: &str) -> Value {
+pub(crate) fn json(folder: &Path, file: &str) -> Value {
     let path = folder.join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-pub fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
 /// The text form of protobuf writes 64-bit numbers as text.
-pub fn number(value: &Value) -> i64 {
+pub(crate) fn number(value: &Value) -> i64 {
     value.as_str().map_or(0, |text| text.parse().unwrap())
 }
 
@@ -49,7 +49,7 @@ fn texts(value: &Value) -> HashMap<String, String> {
     value.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
-pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -95,7 +95,7 @@ fn container_state(value: &Value) -> i32 {
 }
 
 /// Makes a server answer as the recorded runtime did: the CRI, and for containerd also the tasks.
-pub fn replay(server: &FakeRuntime, folder: &Path) {
+pub(crate) fn replay(server: &FakeRuntime, folder: &Path) {
     let version = json(folder, "Version.json");
     server.answer(
         VERSION,
@@ -128,7 +128,7 @@ pub fn replay(server: &FakeRuntime, folder: &Path) {
 }
 
 /// The main process as the runtime's verbose status told it.
-pub fn pid(status: &Value) -> u32 {
+pub(crate) fn pid(status: &Value) -> u32 {
     u32::try_from(status["info"]["info"]["pid"].as_u64().unwrap()).unwrap()
 }
 
@@ -146,7 +146,7 @@ fn container_status(statuses: &Value, request: &[u8]) -> Result<Vec<u8>, Status>
 }
 
 /// Makes a server answer containerd's native interface as recorded; its CRI lists nothing.
-pub fn replay_native(server: &FakeRuntime, folder: &Path) {
+pub(crate) fn replay_native(server: &FakeRuntime, folder: &Path) {
     server.answer(VERSION, &VersionResponse { runtime_name: "containerd".into(), ..VersionResponse::default() });
     server.answer(LIST_SANDBOXES, &ListPodSandboxResponse::default());
     server.answer(LIST_CONTAINERS, &ListContainersResponse::default());

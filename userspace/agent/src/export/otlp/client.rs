@@ -53,8 +53,8 @@ enum AttemptError {
     Name(String),
     #[error("the receiver did not agree to HTTP/2, which gRPC needs; try --otlp-protocol http/protobuf")]
     NoHttp2,
-    #[error("{}{}", chain(.0), hint(.0, .1))]
-    Http(hyper::Error, Protocol),
+    #[error("{}{hint}", chain(.source))]
+    Http { source: hyper::Error, hint: &'static str },
     #[error("the answer broke off or is too long: {0}")]
     Answer(String),
     #[error("the request cannot be written: {0}")]
@@ -87,8 +87,7 @@ impl Client {
     /// Uses a connection, and keeps it if it still works afterwards.
     async fn attempt(&mut self, mut connection: Connection, body: &Bytes) -> Result<Verdict, AttemptError> {
         let request = request(&self.target, body)?;
-        let response =
-            connection.sender.send(request).await.map_err(|e| AttemptError::Http(e, self.target.protocol))?;
+        let response = connection.send(request).await.map_err(|e| http_error(e, &self.target))?;
         let verdict = verdict(self.target.protocol, response).await?;
         self.connection = Some(connection);
         Ok(verdict)
@@ -99,7 +98,7 @@ impl Client {
 #[derive(Debug)]
 struct Connection {
     sender: Sender,
-    _driver: JoinSet<()>,
+    driver: JoinSet<hyper::Result<()>>,
 }
 
 #[derive(Debug)]
@@ -126,22 +125,31 @@ impl Sender {
 impl Connection {
     async fn open(target: &Target) -> Result<Self, AttemptError> {
         let io = TokioIo::new(stream(target).await?);
-        let failed = |error| AttemptError::Http(error, target.protocol);
+        let failed = |error| http_error(error, target);
         let mut driver = JoinSet::new();
-        // An error of the connection is also that of its request, so the driver's result says nothing new.
         let sender = match target.protocol {
             Protocol::Http => {
                 let (sender, connection) = http1::handshake(io).await.map_err(failed)?;
-                driver.spawn(async { drop(connection.await) });
+                driver.spawn(connection);
                 Sender::Http1(sender)
             }
             Protocol::Grpc => {
                 let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
-                driver.spawn(async { drop(connection.await) });
+                driver.spawn(connection);
                 Sender::Http2(sender)
             }
         };
-        Ok(Self { sender, _driver: driver })
+        Ok(Self { sender, driver })
+    }
+
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        let error = match self.sender.send(request).await {
+            Err(error) if error.is_closed() || error.is_canceled() => error,
+            other => return other,
+        };
+        // The connection had failed before the request was on it: its own error says why.
+        let ended = self.driver.join_next().await.and_then(Result::ok);
+        Err(ended.and_then(Result::err).unwrap_or(error))
     }
 }
 
@@ -250,12 +258,17 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-/// The most common cause of an answer that cannot be read: the other protocol's port.
-fn hint(error: &hyper::Error, protocol: &Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http if error.is_parse() => "; if this is a gRPC port, use --otlp-protocol grpc",
-        Protocol::Http => "",
-        // Some HTTP/1 servers answer, some only close the connection.
+/// Adds the most common cause of a connection that brings no answer.
+fn http_error(source: hyper::Error, target: &Target) -> AttemptError {
+    let hint = match target.protocol {
+        // With TLS 1.3 a client's certificate is refused after the handshake, often without a word that arrives.
+        _ if target.uri.scheme_str() == Some("https") && target.tls.identity.is_none() => {
+            "; if the receiver asks for a client certificate, use --otlp-cert and --otlp-key"
+        }
+        _ if target.uri.scheme_str() == Some("https") => "",
+        // Some servers answer in the other protocol, some only close the connection.
+        Protocol::Http => "; if this is a gRPC port, use --otlp-protocol grpc",
         Protocol::Grpc => "; if this is an HTTP port, use --otlp-protocol http/protobuf",
-    }
+    };
+    AttemptError::Http { source, hint }
 }

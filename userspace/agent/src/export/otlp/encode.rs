@@ -1,8 +1,10 @@
 //! From a snapshot to `ExportMetricsServiceRequest` messages, written directly.
 //!
 //! Everything that does not change from one collection to the next is encoded once: the resource in its
-//! [`Attributes`], name, unit and attributes of every row of the catalogue in a table. Descriptions are left out:
-//! they would be repeated for every resource, and cost more bytes than the points themselves.
+//! [`Attributes`], name, unit and attributes of every row of the catalogue in a table.
+//!
+//! Descriptions are left out, because they would be repeated for every resource: with 26 points per process they make
+//! requests 39 % larger (6 % after gzip), and compressing them a fifth dearer.
 //!
 //! Source of field numbers: opentelemetry-proto 1.x, `metrics/v1/metrics.proto`.
 

@@ -1,0 +1,221 @@
+//! The kernel programs themselves, in each of their forms, against the cgroup's own counter and /proc.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use podscope_abi::{Counters, TaskFlags};
+use podscope_agent::cgroup::{Layout, Reader};
+use podscope_agent::kernel::offsets::Wishes;
+use podscope_agent::kernel::{Event, Events, Kernel, Options};
+use podscope_agent::status::{Board, Kind};
+
+/// A cgroup of the accounting hierarchy; removed when dropped.
+struct Group {
+    dir: PathBuf,
+    path: String,
+    id: u64,
+}
+
+impl Group {
+    fn new(layout: &Layout, name: &str) -> Self {
+        let path = format!("/podscope-{name}-{}", std::process::id());
+        let dir = layout.accounting.mount.directory(&path).unwrap();
+        std::fs::create_dir(&dir).unwrap();
+        let id = std::fs::metadata(&dir).unwrap().ino();
+        Self { dir, path, id }
+    }
+
+    /// Runs a shell script inside.
+    fn run(&self, script: &str) {
+        let enter = format!("echo $$ > {}/cgroup.procs && {script}", self.dir.display());
+        assert!(Command::new("sh").args(["-c", &enter]).status().unwrap().success(), "{script}");
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _left_to_the_operator = std::fs::remove_dir(&self.dir);
+    }
+}
+
+fn load(layout: &Layout, change: impl FnOnce(&mut Options<'_>)) -> (Kernel, Events, Board) {
+    let board = Board::default();
+    let accounting = &layout.accounting;
+    let mut options = Options {
+        wishes: Wishes { controller: accounting.controller, hierarchy: accounting.hierarchy, trace_wait: false },
+        max_tasks: 16_384,
+        max_cgroups: 256,
+        max_books: 4096,
+        hash_state: false,
+        without: Vec::new(),
+        board: board.clone(),
+    };
+    change(&mut options);
+    let (mut kernel, events) = Kernel::load(&options).expect("the programs load; this needs root");
+    kernel.tasks(|_| {}).unwrap();
+    for ((kind, name), state) in board.all() {
+        assert!(
+            kind != Kind::Probe || !matches!(state, podscope_agent::status::State::Absent { .. }),
+            "{name}: {state:?}"
+        );
+    }
+    (kernel, events, board)
+}
+
+/// Closed books of a cgroup and what its living tasks add.
+fn sums(kernel: &mut Kernel, group: &Group) -> Counters {
+    let mut all = Counters::ZERO;
+    kernel
+        .books
+        .for_each(|key, book| {
+            if key.cgroup == group.id {
+                all.add(&book.sums);
+            }
+        })
+        .unwrap();
+    kernel
+        .tasks(|task| {
+            if task.cgroup == group.id {
+                all.add(&task.since);
+            }
+        })
+        .unwrap();
+    all
+}
+
+fn conserves(name: &str, change: impl FnOnce(&mut Options<'_>)) {
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, _events, _board) = load(&layout, change);
+    let group = Group::new(&layout, name);
+    group.run("for i in $(seq 500); do /bin/true; done; (sleep 0.05 & wait); :");
+    let own = Reader::new(&layout).cpu_usage_ns(&group.path).unwrap();
+    let ours = sums(&mut kernel, &group).run_ns;
+    let off = (ours as f64 / own as f64 - 1.0) * 100.0;
+    println!("conservation, {name}: books {ours} ns, cgroup {own} ns, {off:.4} % off");
+    assert!(off.abs() < 0.1, "{off} %");
+    assert_eq!(kernel.losses(), [0; 8]);
+}
+
+#[test]
+fn closes_every_short_process_with_task_storage() {
+    conserves("storage", |_| {});
+}
+
+#[test]
+fn closes_every_short_process_with_a_hash() {
+    conserves("hash", |options| options.hash_state = true);
+}
+
+#[test]
+fn a_traced_wait_is_the_kernels_own() {
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, _events, board) = load(&layout, |options| options.wishes.trace_wait = true);
+    assert!(board.all()[&(Kind::Probe, "sched_wakeup".to_owned())].is_up());
+    let group = Group::new(&layout, "traced");
+    // Two spinners on one CPU: each waits half of the time; the shell prints what the kernel counted for it.
+    let spin =
+        "taskset -c 0 sh -c 'i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; cut -d\" \" -f2 /proc/$$/schedstat'";
+    let enter = format!("echo $$ > {}/cgroup.procs && ({spin} & {spin} & wait)", group.dir.display());
+    let output = Command::new("sh").args(["-c", &enter]).output().unwrap();
+    let counted: u64 = String::from_utf8_lossy(&output.stdout).lines().map(|line| line.parse::<u64>().unwrap()).sum();
+    let traced = sums(&mut kernel, &group).wait_ns;
+    println!("traced {traced} ns, counted by the kernel {counted} ns for the two");
+    assert!(counted > 50_000_000, "the spinners did not meet: {counted}");
+    // The helpers around the spinners wait a little as well, and the spinners themselves until they end.
+    assert!(traced >= counted * 98 / 100 && traced < counted * 12 / 10 + 50_000_000);
+}
+
+#[test]
+fn reports_cgroups_and_moves_between_them() {
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, mut events, _board) = load(&layout, |_| {});
+    let (first, second) = (Group::new(&layout, "first"), Group::new(&layout, "second"));
+    let spin = |n: u32| format!("i=0; while [ $i -lt {n} ]; do i=$((i+1)); done");
+    first.run(&format!("{}; echo $$ > {}/cgroup.procs; {}", spin(300_000), second.dir.display(), spin(150_000)));
+    let mut reader = Reader::new(&layout);
+    for group in [&first, &second] {
+        let own = reader.cpu_usage_ns(&group.path).unwrap() as f64;
+        let ours = sums(&mut kernel, group).run_ns as f64;
+        println!("{}: books {ours} ns, cgroup {own} ns", group.path);
+        // A move while running is exact to the last update of the task's run time, a tick at most.
+        assert!((ours - own).abs() < 11e6, "{}: {ours} and {own}", group.path);
+    }
+    let mut lives = HashMap::new();
+    kernel
+        .books
+        .for_each(|key, book| {
+            let entry: &mut (u64, u64) = lives.entry(key.cgroup).or_default();
+            entry.0 += book.lives.started_moved;
+            entry.1 += book.lives.ended_moved;
+        })
+        .unwrap();
+    assert_eq!(lives[&first.id], (1, 1));
+    assert_eq!(lives[&second.id], (1, 0));
+    drop(first);
+    let mut seen = Vec::new();
+    while let Some(event) = events.next_event() {
+        seen.push(event);
+    }
+    let named = Event::CgroupNamed { id: second.id, path: second.path.clone() };
+    assert!(seen.contains(&named), "{seen:?}");
+    assert!(seen.iter().any(|event| matches!(event, Event::CgroupRemoved { .. })), "{seen:?}");
+}
+
+#[test]
+fn takes_threads_that_end_together_and_counts_the_exit_once() {
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, _events, _board) = load(&layout, |_| {});
+    let group = Group::new(&layout, "threads");
+    group.run(
+        "/usr/bin/perl -e 'for (1..100) { if (fork == 0) { exec \"/usr/bin/python3\", \"-c\", q{
+import threading, os
+ts = [threading.Thread(target=lambda: sum(range(20000))) for _ in range(8)]
+[t.start() for t in ts]
+os._exit(0)
+} } wait }'",
+    );
+    let own = Reader::new(&layout).cpu_usage_ns(&group.path).unwrap();
+    let ours = sums(&mut kernel, &group).run_ns;
+    assert!((ours as f64 / own as f64 - 1.0).abs() < 0.001, "{ours} and {own}");
+    let (mut started, mut ended) = (0, 0);
+    kernel
+        .books
+        .for_each(|key, book| {
+            if key.cgroup == group.id {
+                started += book.lives.started_fork + book.lives.started_moved;
+                ended += book.lives.ended_exit;
+            }
+        })
+        .unwrap();
+    assert_eq!(started, ended);
+    assert!(started >= 101, "{started}");
+}
+
+#[test]
+fn reads_what_proc_says() {
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, _events, _board) = load(&layout, |_| {});
+    let own = std::process::id();
+    let mut seen = None;
+    let count = kernel
+        .tasks(|task| {
+            if task.pid == own {
+                seen = Some(*task);
+            }
+        })
+        .unwrap();
+    let task = seen.unwrap();
+    assert_eq!(task.tgid, own);
+    assert!(task.flags & TaskFlags::LEADER != 0 && task.flags & TaskFlags::MEMORY != 0);
+    assert!(kernel.exe_name(task.exe).unwrap().starts_with("kernel-"), "{:?}", kernel.exe_name(task.exe));
+    let tasks = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let threads: usize =
+        tasks.map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)).sum();
+    assert!(count.abs_diff(threads) < threads / 4 + 16, "{count} records, {threads} threads");
+}
