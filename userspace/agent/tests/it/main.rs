@@ -6,4 +6,5 @@ mod attribution;
 mod command_line;
 mod conservation;
 mod faults;
+mod process;
 mod support;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use xtask::rig::{Container, cgroup};
 
 use super::eventually;
@@ -52,6 +54,20 @@ pub fn enter(dir: &Path, pid: u32) {
     fs::write(dir.join("cgroup.procs"), pid.to_string()).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
 }
 
+/// Moves a process into a container's cgroup in every hierarchy, as if it had been started there.
+pub fn adopt(container: &Container, pid: u32) {
+    for dir in cgroup::dirs(container.cgroup()) {
+        enter(&dir, pid);
+    }
+}
+
+/// Keeps a process on one CPU.
+pub fn pin(pid: u32, cpu: usize) {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(Some(Pid::from_raw(pid as i32).unwrap()), &set).unwrap();
+}
+
 /// A file of a process.
 pub fn proc_file(pid: u32, name: &str) -> String {
     let path = format!("/proc/{pid}/{name}");
@@ -64,4 +80,18 @@ pub fn keyed(pid: u32, name: &str, key: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
     number.unwrap_or_else(|| panic!("no {key} in /proc/{pid}/{name}:\n{text}"))
+}
+
+/// Field `number` of `/proc/PID/stat`, counted from 1 as proc(5) does; only those behind the name.
+pub fn stat(pid: u32, number: usize) -> u64 {
+    let text = proc_file(pid, "stat");
+    let (_, behind) = text.rsplit_once(") ").unwrap();
+    behind.split(' ').nth(number - 3).and_then(|field| field.trim().parse().ok()).unwrap()
+}
+
+/// `/proc/PID/schedstat`, of the first thread: time on a CPU and time in a run queue, nanoseconds.
+pub fn schedstat(pid: u32) -> (u64, u64) {
+    let text = proc_file(pid, "schedstat");
+    let numbers: Vec<u64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    (numbers[0], numbers[1])
 }
