@@ -70,6 +70,7 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
         let limits = Limits {
             processes_per_container: config.processes_per_container as usize,
             absence_ends: closings_absent(&board),
+            linger_ns: config.linger.as_nanos() as u64,
             ..Limits::default()
         };
         let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg);
