@@ -26,6 +26,12 @@ macro_rules! counters {
                 $(self.$field = self.$field.saturating_add(other.$field);)*
             }
 
+            /// The smaller of both, per field.
+            #[inline(always)]
+            pub fn min(&self, other: &Self) -> Self {
+                Self { $($field: if self.$field < other.$field { self.$field } else { other.$field },)* }
+            }
+
             /// The larger of both, per field.
             #[inline(always)]
             pub fn max(&self, other: &Self) -> Self {
@@ -138,8 +144,8 @@ const _: () = assert!(size_of::<ClosedKey>() == 16);
 pub struct Closed {
     /// Sums over closed threads.
     pub sums: Counters,
-    /// Threads closed.
-    pub threads: u64,
+    /// At the end of the process: how often its time had changed its owner ([`crate::TaskState::changes`]).
+    pub changes: u64,
     /// End of the process, ns since boot; 0 while it lives.
     pub ended_ns: u64,
     /// Peak resident size in pages (`signal_struct.maxrss`), set when the process ended.

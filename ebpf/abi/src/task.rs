@@ -79,8 +79,13 @@ pub struct TaskState {
     pub split_valid: u32,
     /// 1 once a collection has seen the task: user space knows its process. Written by the iterator alone.
     pub seen: u32,
+    /// How often its (cgroup, executable) has changed; a thread begins with the number of the one that made it, so
+    /// that all threads of a process agree.
+    pub changes: u32,
+    /// Always 0.
+    pub pad: u32,
 }
-const _: () = assert!(size_of::<TaskState>() == 408);
+const _: () = assert!(size_of::<TaskState>() == 416);
 
 /// What a [`TaskRecord`] stands for.
 pub struct RecordKind;
@@ -139,7 +144,11 @@ pub struct TaskRecord {
     pub flags: u32,
     /// Threads of the group (`signal_struct.nr_threads`).
     pub threads: u32,
+    /// [`TaskState::changes`], with the move that was noticed and not yet followed.
+    pub changes: u32,
+    /// Always 0.
+    pub pad: u32,
     /// `task_struct.comm`.
     pub comm: [u8; 16],
 }
-const _: () = assert!(size_of::<TaskRecord>() == 392);
+const _: () = assert!(size_of::<TaskRecord>() == 400);

@@ -133,9 +133,18 @@ pub(crate) fn assign(state: TaskStateRef, cgroup: u64) {
 pub(crate) fn follow_move(task: Task, state: TaskStateRef) {
     let css_set = task.css_set();
     if css_set as u64 == state.get().css {
+        void_split(state);
         return;
     }
     moved(task, state, css_set);
+}
+
+/// A task that was found moved is back where it was: what was noticed must not serve for a later move.
+#[inline(always)]
+pub(crate) fn void_split(state: TaskStateRef) {
+    if state.get().split_valid != 0 {
+        state.change().split_valid = 0;
+    }
 }
 
 #[inline(never)]
@@ -156,6 +165,7 @@ fn moved(task: Task, state: TaskStateRef, css_set: *const u8) {
             add(unsafe { &raw mut (*book).lives.ended_moved }, 1);
         }
         assign(state, cgroup);
+        it.changes += 1;
         if leader && let Some(book) = book(it.cgroup, it.book_exe) {
             // SAFETY: as above.
             add(unsafe { &raw mut (*book).lives.started_moved }, 1);

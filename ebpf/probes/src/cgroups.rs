@@ -6,7 +6,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use podscope_abi::event::PATH_MAX;
 use podscope_abi::{CgroupEvent, EventHeader, EventKind, Loss};
 
-use crate::books::note_move;
+use crate::books::{note_move, void_split};
 use crate::error::{Error, settle};
 use crate::kernel::task::Task;
 use crate::kernel::{cgroup, now_ns};
@@ -64,7 +64,9 @@ pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
 fn try_attach(task: Task) -> Result<(), Error> {
     let state = find(task).ok_or(Error::NotCounted)?;
     let css = state.get().css;
-    if css != 0 && css != task.css_set() as u64 {
+    if css == task.css_set() as u64 {
+        void_split(state);
+    } else if css != 0 {
         let now = task.counters(state);
         note_move(task, state, &now);
     }

@@ -81,4 +81,4 @@ pub(crate) static NO_BOOK: Book = Book {
 };
 
 /// An empty process to insert.
-pub(crate) static NOTHING_CLOSED: Closed = Closed { sums: Counters::ZERO, threads: 0, ended_ns: 0, peak_pages: 0 };
+pub(crate) static NOTHING_CLOSED: Closed = Closed { sums: Counters::ZERO, changes: 0, ended_ns: 0, peak_pages: 0 };

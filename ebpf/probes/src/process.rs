@@ -29,10 +29,15 @@ fn try_fork(parent: Task, child: Task) -> Result<(), Error> {
         Some(from) if from.get().css == css_set as u64 => {
             let from = from.get();
             (it.exe, it.book_exe, it.cgroup, it.slot) = (from.exe, from.book_exe, from.cgroup, from.slot);
+            it.changes = from.changes;
         }
         from => {
             it.exe = from.map_or_else(|| executable(child), |from| from.get().exe);
             assign(state, cgroup::id_of_css_set(css_set));
+            if let Some(from) = from {
+                // The parent has been moved and will count that once it is switched out.
+                it.changes = from.get().changes + u32::from(it.cgroup != from.get().cgroup);
+            }
         }
     }
     if it.flags & TaskFlags::LEADER != 0
@@ -67,6 +72,7 @@ fn try_exec(ctx: &BtfTracePointContext) -> Result<(), Error> {
         add(unsafe { &raw mut (*book).lives.ended_exec }, 1);
     }
     it.exe = executable(task);
+    it.changes += 1;
     debug!(ctx, "exec: pid {}, executable {:x}", task.pid(), it.exe);
     // A thread that executes takes over its group's pid and start.
     it.start = task.start();
@@ -92,6 +98,11 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 fn try_exit(ctx: &BtfTracePointContext) -> Result<(), Error> {
     let task = Task(ctx.arg::<*const u8>(0));
     let state = find(task).ok_or(Error::NotCounted)?;
+    if state.get().css == 0 {
+        return Err(Error::NotCounted);
+    }
+    // Each thread, not only the last one: from here on it is not moved any more.
+    follow_move(task, state);
     let signal = task.signal();
     let key = ClosedKey { start: state.get().leader_start, tgid: task.tgid(), pad: 0 };
     let last = if offset!(exit_has_group_dead) == 1 {
@@ -102,7 +113,6 @@ fn try_exit(ctx: &BtfTracePointContext) -> Result<(), Error> {
     if !last {
         return Ok(());
     }
-    follow_move(task, state);
     state.change().flags |= TaskFlags::GROUP_DEAD;
     let leader = find(task.group_leader()).unwrap_or(state);
     let it = leader.get();
@@ -115,6 +125,7 @@ fn try_exit(ctx: &BtfTracePointContext) -> Result<(), Error> {
         // SAFETY: a live map value; a process ends once.
         unsafe {
             (*closed).peak_pages = signal::peak_pages(signal);
+            (*closed).changes = u64::from(state.get().changes);
             (*closed).ended_ns = boot_ns();
         }
     }
@@ -159,7 +170,6 @@ pub(crate) fn close(task: Task, state: TaskStateRef) -> Result<(), Error> {
         // SAFETY: a live map value; only addresses are taken.
         unsafe {
             add_since(&raw mut (*closed).sums, &now, &Counters::ZERO);
-            add(&raw mut (*closed).threads, 1);
         }
     }
     Ok(())

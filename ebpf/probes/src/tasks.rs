@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use podscope_abi::{Control, Counters, RecordKind, TaskFlags, TaskRecord};
 
-use crate::books::{note_move, place};
+use crate::books::{note_move, place, void_split};
 use crate::error::{Error, settle_quietly};
 use crate::kernel::task::{DEAD, NOLOAD, Task, UNINTERRUPTIBLE};
 use crate::kernel::{copied, current_pid, member, mm, now_ns, signal};
@@ -124,7 +124,9 @@ fn divide(task: Task, state: TaskStateRef, seq: *mut aya_ebpf::bindings::seq_fil
     let css_set = task.css_set() as u64;
     record.cgroup = state.get().cgroup;
     record.book_exe = state.get().book_exe;
+    record.changes = state.get().changes;
     if css_set == state.get().css {
+        void_split(state);
         subtract(&mut record.since, &record.raw, &state.get().mark);
         return;
     }
@@ -136,6 +138,7 @@ fn divide(task: Task, state: TaskStateRef, seq: *mut aya_ebpf::bindings::seq_fil
     subtract(&mut record.since, &it.split, &it.mark);
     record.kind = RecordKind::PART;
     write(seq, record);
+    record.changes += u32::from(it.split_cgroup != it.cgroup);
     record.cgroup = it.split_cgroup;
     (_, record.book_exe) = place(it.split_cgroup, it.exe);
     subtract(&mut record.since, &record.raw, &it.split);

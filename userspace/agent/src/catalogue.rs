@@ -5,10 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use podscope_catalog::{Entity, MetricId, id, reference};
+use podscope_catalog::{Entity, id, reference};
 
+use crate::accounting::points::Points;
+use crate::accounting::split::CpuSplit;
 use crate::export::prometheus::{Families, Format, render_families};
-use crate::snapshot::{Attributes, Point, Resource, ResourceAttribute, Snapshot, Value};
+use crate::own::Usage;
+use crate::proc_self::{Stat, Status, text, value};
+use crate::snapshot::{Attributes, Point, Resource, ResourceAttribute, Snapshot};
 
 /// The forms of the catalogue (`--format`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -45,7 +49,7 @@ pub fn print(form: Form) -> String {
 pub fn own(proc: &Path) -> Snapshot {
     let files = Files::read(proc);
     let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
-    let start_ns = now_ns.saturating_sub((files.uptime().unwrap_or_default() * 1e9) as u64);
+    let start_ns = now_ns.saturating_sub(files.uptime_ns().unwrap_or(0));
     let resource = |entity, list, points| Resource {
         entity,
         attributes: Arc::new(Attributes::new(list)),
@@ -62,106 +66,87 @@ pub fn own(proc: &Path) -> Snapshot {
         time_ns: now_ns,
         resources: vec![
             resource(Entity::Process, process, files.process_points()),
-            resource(Entity::Agent, Vec::new(), files.agent_points()),
+            resource(Entity::Agent, Vec::new(), files.usage().points()),
         ],
         ..Snapshot::default()
     }
 }
 
-/// The texts of /proc/self; empty where unreadable.
+/// What is read of the own process; empty where unreadable.
 struct Files {
-    stat: String,
-    status: String,
+    stat: Stat,
+    status: Status,
     io: String,
     schedstat: String,
     uptime: String,
-    descriptors: Option<usize>,
+    descriptors: Option<u64>,
 }
-
-/// Ticks per second in /proc (USER_HZ), the same on every architecture that has BTF.
-const USER_HZ: f64 = 100.0;
 
 impl Files {
     fn read(proc: &Path) -> Self {
-        let text = |name| fs::read_to_string(proc.join(name)).unwrap_or_default();
         Self {
-            stat: text("self/stat"),
-            status: text("self/status"),
-            io: text("self/io"),
-            schedstat: text("self/schedstat"),
-            uptime: text("uptime"),
+            stat: Stat::read(proc),
+            status: Status::read(proc),
+            io: text(proc, "self/io"),
+            schedstat: text(proc, "self/schedstat"),
+            uptime: text(proc, "uptime"),
             // One of them is open only for the counting.
-            descriptors: fs::read_dir(proc.join("self/fd")).ok().map(|entries| entries.count().saturating_sub(1)),
+            descriptors: fs::read_dir(proc.join("self/fd"))
+                .ok()
+                .map(|entries| entries.count().saturating_sub(1) as u64),
         }
     }
 
     fn process_points(&self) -> Vec<Point> {
+        let (stat, status) = (&self.stat, &self.status);
         let mut points = Points::default();
-        points.cpu(id::PROCESS_CPU_TIME, self.cpu_seconds());
-        points.int(id::PROCESS_MEMORY_USAGE, 0, self.resident());
-        points.int(id::PROCESS_MEMORY_VIRTUAL, 0, self.kilobytes("VmSize"));
-        points.int(id::PROCESS_MEMORY_PEAK, 0, self.kilobytes("VmHWM"));
-        for (kind, key) in (0..).zip(["RssAnon", "RssFile", "RssShmem", "VmSwap", "HugetlbPages"]) {
-            points.int(id::PROCESS_MEMORY_KIND, kind, self.kilobytes(key));
+        points
+            .known(id::PROCESS_MEMORY_USAGE, 0, status.resident())
+            .known(id::PROCESS_MEMORY_VIRTUAL, 0, status.kilobytes("VmSize"))
+            .known(id::PROCESS_MEMORY_PEAK, 0, status.kilobytes("VmHWM"))
+            .known(id::PROCESS_CONTEXT_SWITCHES, 0, status.value("voluntary_ctxt_switches"))
+            .known(id::PROCESS_CONTEXT_SWITCHES, 1, status.value("nonvoluntary_ctxt_switches"))
+            .known(id::PROCESS_PAGING_FAULTS, 0, stat.field(10))
+            .known(id::PROCESS_PAGING_FAULTS, 1, stat.field(12))
+            .known(id::PROCESS_THREAD_COUNT, 0, status.value("Threads"))
+            .known(id::PROCESS_DISK_IO, 0, value(&self.io, "read_bytes"))
+            .known(id::PROCESS_DISK_IO, 1, value(&self.io, "write_bytes"))
+            .known(id::PROCESS_DISK_OPERATIONS, 0, value(&self.io, "syscr"))
+            .known(id::PROCESS_DISK_OPERATIONS, 1, value(&self.io, "syscw"))
+            .known(id::PROCESS_FILE_DESCRIPTOR_COUNT, 0, self.descriptors)
+            .known_seconds(id::PROCESS_UPTIME, 0, self.uptime_ns())
+            .known_seconds(id::PROCESS_RUN_QUEUE_WAIT_TIME, 0, self.schedstat(1));
+        for (kind, key) in ["RssAnon", "RssFile", "RssShmem", "VmSwap", "HugetlbPages"].into_iter().enumerate() {
+            points.known(id::PROCESS_MEMORY_KIND, kind, status.kilobytes(key));
         }
-        points.int(id::PROCESS_CONTEXT_SWITCHES, 0, value(&self.status, "voluntary_ctxt_switches"));
-        points.int(id::PROCESS_CONTEXT_SWITCHES, 1, value(&self.status, "nonvoluntary_ctxt_switches"));
-        points.int(id::PROCESS_PAGING_FAULTS, 0, self.stat_field(10));
-        points.int(id::PROCESS_PAGING_FAULTS, 1, self.stat_field(12));
-        points.int(id::PROCESS_THREAD_COUNT, 0, value(&self.status, "Threads"));
-        points.int(id::PROCESS_DISK_IO, 0, value(&self.io, "read_bytes"));
-        points.int(id::PROCESS_DISK_IO, 1, value(&self.io, "write_bytes"));
-        points.int(id::PROCESS_DISK_OPERATIONS, 0, value(&self.io, "syscr"));
-        points.int(id::PROCESS_DISK_OPERATIONS, 1, value(&self.io, "syscw"));
-        points.int(id::PROCESS_FILE_DESCRIPTOR_COUNT, 0, self.descriptors.map(|count| count as i64));
-        points.double(id::PROCESS_UPTIME, 0, self.uptime());
-        points.double(id::PROCESS_RUN_QUEUE_WAIT_TIME, 0, self.schedstat(1));
-        points.0
+        if let Some(cpu) = self.cpu() {
+            points.cpu(id::PROCESS_CPU_TIME, &cpu);
+        }
+        points.finish()
     }
 
-    fn agent_points(&self) -> Vec<Point> {
-        let mut points = Points::default();
-        points.cpu(id::AGENT_CPU_TIME, self.cpu_seconds());
-        points.int(id::AGENT_MEMORY_USAGE, 0, self.resident());
-        points.0
+    fn usage(&self) -> Usage {
+        Usage { cpu: self.cpu(), resident: self.status.resident() }
     }
 
-    /// User and system seconds: the exact run time where the kernel gives it, split like the ticks.
-    fn cpu_seconds(&self) -> Option<[f64; 2]> {
-        let user = self.stat_field(14)? as f64 / USER_HZ;
-        let system = self.stat_field(15)? as f64 / USER_HZ;
-        let ticks = user + system;
-        let total = self.schedstat(0).filter(|&seconds| seconds > 0.0).unwrap_or(ticks);
-        let system = if ticks > 0.0 { total * system / ticks } else { 0.0 };
-        Some([total - system, system])
+    /// The exact run time where the kernel gives it, split like the ticks.
+    fn cpu(&self) -> Option<CpuSplit> {
+        let (user, system) = self.stat.cpu_ns()?;
+        let run = self.schedstat(0).filter(|&ns| ns > 0).unwrap_or(user.saturating_add(system));
+        let mut cpu = CpuSplit::default();
+        cpu.update(run, user, system);
+        Some(cpu)
     }
 
-    /// Bytes; hugetlb pages are not part of the kernel's resident size.
-    fn resident(&self) -> Option<i64> {
-        Some(self.kilobytes("VmRSS")? + self.kilobytes("HugetlbPages").unwrap_or(0))
-    }
-
-    /// Seconds since the process started.
-    fn uptime(&self) -> Option<f64> {
+    /// Time since the process started.
+    fn uptime_ns(&self) -> Option<u64> {
         let up: f64 = self.uptime.split_ascii_whitespace().next()?.parse().ok()?;
-        Some((up - self.stat_field(22)? as f64 / USER_HZ).max(0.0))
+        Some(((up * 1e9) as u64).saturating_sub(self.stat.start_ns()?))
     }
 
-    /// A field of `stat` by its number in proc(5); the name in field 2 may hold anything, a parenthesis too.
-    fn stat_field(&self, number: usize) -> Option<i64> {
-        let (_, after_name) = self.stat.rsplit_once(')')?;
-        after_name.split_ascii_whitespace().nth(number - 3)?.parse().ok()
-    }
-
-    /// A field of `schedstat`, ns, as seconds.
-    fn schedstat(&self, index: usize) -> Option<f64> {
-        let ns: u64 = self.schedstat.split_ascii_whitespace().nth(index)?.parse().ok()?;
-        Some(ns as f64 / 1e9)
-    }
-
-    /// A size of `status`, as bytes.
-    fn kilobytes(&self, key: &str) -> Option<i64> {
-        value(&self.status, key)?.checked_mul(1024)
+    /// A field of `schedstat`, ns.
+    fn schedstat(&self, index: usize) -> Option<u64> {
+        self.schedstat.split_ascii_whitespace().nth(index)?.parse().ok()
     }
 }
 
@@ -170,37 +155,12 @@ fn executable() -> String {
     path.file_name().map_or_else(|| "podscope-agent".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The first number on the line `key: number …`.
-fn value(text: &str, key: &str) -> Option<i64> {
-    let rest = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
-    rest.split_ascii_whitespace().next()?.parse().ok()
-}
-
-/// Points in the making; a figure that is missing makes none.
-#[derive(Default)]
-struct Points(Vec<Point>);
-
-impl Points {
-    fn int(&mut self, metric: MetricId, combination: u8, value: Option<i64>) {
-        self.0.extend(value.map(|value| Point { metric, combination, value: Value::Int(value) }));
-    }
-
-    fn double(&mut self, metric: MetricId, combination: u8, value: Option<f64>) {
-        self.0.extend(value.map(|value| Point { metric, combination, value: Value::Double(value) }));
-    }
-
-    fn cpu(&mut self, metric: MetricId, seconds: Option<[f64; 2]>) {
-        for (combination, seconds) in (0..).zip(seconds.into_iter().flatten()) {
-            self.double(metric, combination, Some(seconds));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use podscope_catalog::METRICS;
+    use crate::snapshot::Value;
     use podscope_catalog::prometheus::family_name;
+    use podscope_catalog::{METRICS, MetricId};
 
     fn value_of(snapshot: &Snapshot, metric: MetricId, combination: u8) -> f64 {
         let mut points = snapshot.resources.iter().flat_map(|r| &r.points);

@@ -9,9 +9,13 @@ use podscope_abi::BookKey;
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::{Layout, Reader, scan};
-use crate::kernel::{Event, Events, Kernel, Oom, boot_ns, monotonic_ns};
+use crate::descriptors::{self, Schedule};
+use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
+use crate::oom::{Kmsg, OomTracker};
+use crate::own::{OwnFigures, Usage};
 use crate::publish::{Names, Publisher, Readings};
 use crate::snapshot::Snapshot;
+use crate::status::Board;
 use crate::waits::Waits;
 
 /// Directories a scan of the cgroup tree takes at most.
@@ -59,7 +63,10 @@ pub struct Collector {
     scanned_ns: Option<u64>,
     unnamed_groups: bool,
     waits: Waits,
-    oom: Vec<Oom>,
+    kmsg: Kmsg,
+    oom_kills: OomTracker,
+    descriptors: Schedule,
+    usage: Usage,
 }
 
 impl Collector {
@@ -71,6 +78,7 @@ impl Collector {
         publisher: Publisher,
         attribution: Attribution,
         limits: Limits,
+        kmsg: Kmsg,
     ) -> Self {
         let shared =
             Shared { accounting: Accounting::new(limits), attribution, names: Names::new(), last: Last::default() };
@@ -84,7 +92,10 @@ impl Collector {
             scanned_ns: None,
             unnamed_groups: true,
             waits: Waits::default(),
-            oom: Vec::new(),
+            kmsg,
+            oom_kills: OomTracker::default(),
+            descriptors: Schedule::default(),
+            usage: Usage::default(),
         }
     }
 
@@ -116,7 +127,7 @@ impl Collector {
                     attribution.tree.remove(id, now);
                     accounting.remove_cgroup(id);
                 }
-                Event::Oom(oom) => self.oom.push(oom),
+                Event::Oom(oom) => self.oom_kills.take(oom, now),
             }
         }
     }
@@ -147,6 +158,7 @@ impl Collector {
         clock.end(1);
 
         let outcome = settle(accounting, attribution, now.monotonic_ns);
+        self.count_oom_kills(accounting, attribution, names, now.monotonic_ns);
         self.unnamed_groups = outcome.unowned_processes > 0;
         self.retire(accounting, &outcome, now.monotonic_ns);
         self.learn_names(accounting, names);
@@ -155,6 +167,8 @@ impl Collector {
         clock.end(4);
         let readings = self.read_groups(accounting, attribution, last);
         clock.end(2);
+        self.count_descriptors(accounting, now.monotonic_ns);
+        clock.end(3);
         let resources = self.publisher.resources(accounting, attribution, names, &outcome.ended, readings);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
@@ -162,6 +176,55 @@ impl Collector {
         last.phases = clock.seconds;
         tasks?;
         Ok(Snapshot { time_ns: now.unix_ns, resources, lingering })
+    }
+
+    /// Credits OOM kills to their containers, once it is known whose limit each enforced.
+    fn count_oom_kills(&mut self, accounting: &mut Accounting, attribution: &Attribution, names: &Names, now: u64) {
+        let tracker = &mut self.oom_kills;
+        self.kmsg.poll(|line| tracker.line(line, now));
+        for (oom, scope) in tracker.resolve(now, |cgroup| attribution.tree.path(cgroup).cloned()) {
+            let owner = accounting.owner(oom.cgroup).cloned().unwrap_or(ContainerKey::Host);
+            let name = names.get(&oom.exe).map_or(oom.comm.as_str(), |name| name);
+            let pages = oom.resident_pages;
+            tracing::warn!(pid = oom.pid, executable = name, pages, ?scope, ?owner, "the OOM killer ended a process");
+            if let Some(container) = accounting.containers.get_mut(&owner)
+                && let Some(count) = container.oom_kills.get_mut(scope.combination())
+            {
+                *count += 1;
+            }
+        }
+    }
+
+    /// Counts open descriptors of some of the published processes; each has its turn every 30 s.
+    fn count_descriptors(&mut self, accounting: &mut Accounting, now: u64) {
+        let published = accounting.processes.iter().filter(|(_, process)| process.series.is_some() && !process.kernel);
+        for key in self.descriptors.due(published.map(|(key, _)| *key), now) {
+            if let Some(process) = accounting.processes.get_mut(&key) {
+                process.descriptors = descriptors::count("/proc".as_ref(), key.tgid).or(process.descriptors);
+            }
+        }
+    }
+
+    /// What the agent publishes about itself, as far as the collection knows it.
+    pub fn own(&mut self, board: &Board) -> OwnFigures {
+        self.usage.refresh("/proc".as_ref());
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = &shared.last;
+        let [books, closed, cgroups] = last.entries;
+        OwnFigures {
+            usage: self.usage,
+            phases_ns: last.phases.map(|seconds| (seconds * 1e9) as u64),
+            collections: shared.accounting.pass,
+            processes: shared.accounting.processes.len() as u64,
+            containers: shared.accounting.containers.len() as u64,
+            unattributed: last.unattributed,
+            programs: self.kernel.run_stats(),
+            states: board.all(),
+            map_entries: vec![("books", books), ("closed", closed), ("cgroups", cgroups)],
+            map_capacities: self.kernel.capacities().to_vec(),
+            losses: last.losses,
+            ..OwnFigures::default()
+        }
     }
 
     /// Walks the cgroup tree where a name is missing, and now and then in case an event was lost.

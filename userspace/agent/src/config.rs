@@ -168,7 +168,7 @@ mod tests {
             (["--interval", "0"], "between 0.1 and 3600"),
             (["--interval", "soon"], "between 0.1 and 3600"),
             (["--interval", "NaN"], "between 0.1 and 3600"),
-            (["--linger", "-1"], "--linger"),
+            (["--linger", "86401"], "--linger"),
             (["--without-probe", "nonsense"], "sched_switch"),
             (["--listen", "nonsense"], "--listen"),
             (["--cri-socket", "tcp://nonsense"], "unix://"),

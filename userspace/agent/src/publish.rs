@@ -198,11 +198,11 @@ impl Publisher {
     ) -> Option<Resource> {
         let series = process.series.as_ref()?;
         let born_ns = now.unix_of_boot(key.start);
-        let subject = Subject::Process(*key, series.container.clone(), process.exe);
+        let subject = Subject::Process(*key, series.container.clone(), series.exe);
         let identity = attribution.identity(&series.container);
         let attributes = self.attributes_of(subject, now, |list| {
             identify(identity, list);
-            list.push(ResourceAttribute::label("process.executable.name", exe_name(names, process.exe)));
+            list.push(ResourceAttribute::label("process.executable.name", exe_name(names, series.exe)));
             list.push(ResourceAttribute::label_int("process.pid", i64::from(key.tgid)));
             list.push(ResourceAttribute::int("process.parent_pid", i64::from(process.ppid)));
             list.push(ResourceAttribute::text("process.creation.time", rfc3339(born_ns)));

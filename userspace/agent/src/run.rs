@@ -1,12 +1,14 @@
 //! Puts the agent together and keeps it running until it is told to stop.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use podscope_abi::Loss;
+use podscope_catalog::Entity;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::accounting::Limits;
@@ -18,10 +20,12 @@ use crate::export::otlp::{self, Exporter};
 use crate::http::{Latest, Server, Source};
 use crate::kernel::offsets::Wishes;
 use crate::kernel::{Kernel, Options};
+use crate::oom::Kmsg;
+use crate::own::OwnFigures;
 use crate::publish::Publisher;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Attributes, Resource, Snapshot};
 use crate::status::{Board, Kind, State};
-use crate::{runtime, view};
+use crate::{http, own, privileges, runtime, view};
 
 /// Time for the last export: within the five seconds after a signal.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -47,8 +51,11 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
         without: config.without_probe.clone(),
         board: board.clone(),
     };
+    privileges::check()?;
     let (kernel, events) =
         Kernel::load(&options).context("cannot load the kernel programs; `podscope-agent -M` works without them")?;
+    let kmsg = Kmsg::open("/dev/kmsg".as_ref(), &board);
+    let capabilities = drop_privileges();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
         let named = runtime::Config {
@@ -63,11 +70,24 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
         let limits = Limits {
             processes_per_container: config.processes_per_container as usize,
             absence_ends: closings_absent(&board),
+            linger_ns: config.linger.as_nanos() as u64,
             ..Limits::default()
         };
-        let collector = Collector::new(kernel, events, layout, publisher, attribution, limits);
-        serve(config, otlp, board, collector).await
+        let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg);
+        serve(config, otlp, board, collector, capabilities).await
     })
+}
+
+/// Gives up what is not needed once all programs are attached, before any other thread exists. Names what is kept.
+fn drop_privileges() -> Vec<String> {
+    let facts = privileges::Facts::read("/proc".as_ref());
+    match privileges::drop_to_needed(&facts) {
+        Ok(kept) => kept.iter().map(ToString::to_string).collect(),
+        Err(error) => {
+            tracing::warn!("{error}; the agent goes on with all it was given");
+            vec!["all it was given".to_owned()]
+        }
+    }
 }
 
 /// Without the programs that close books, only absence can end a process.
@@ -77,7 +97,13 @@ fn closings_absent(board: &Board) -> bool {
     })
 }
 
-async fn serve(config: &Config, otlp: otlp::Config, board: Board, collector: Collector) -> anyhow::Result<()> {
+async fn serve(
+    config: &Config,
+    otlp: otlp::Config,
+    board: Board,
+    collector: Collector,
+    capabilities: Vec<String>,
+) -> anyhow::Result<()> {
     let server = Server::bind(config.listen, config.tls()).await?;
     board.set(Kind::Source, "http", State::Up);
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
@@ -88,6 +114,11 @@ async fn serve(config: &Config, otlp: otlp::Config, board: Board, collector: Col
         node: config.node(),
         interval: config.interval,
         started: Instant::now(),
+        started_unix_ns: since_epoch().as_nanos() as u64,
+        skipped: AtomicU64::new(0),
+        http: server.counters(),
+        own: Arc::new(own::attributes(&config.node(), &otlp.resource)),
+        capabilities,
         exports: otlp.target.is_ok(),
         exporter: Exporter::spawn(&otlp, board.clone()),
         board,
@@ -143,7 +174,10 @@ fn collect_until_stopped(mut collector: Collector, site: &Site, interval: Durati
             }
             Err(RecvTimeoutError::Timeout) if since_epoch() >= due => {
                 collect(&mut collector, site);
-                due = next_multiple(interval);
+                let next = next_multiple(interval);
+                let missed = (next.saturating_sub(due).as_nanos() / interval.as_nanos().max(1)).saturating_sub(1);
+                site.skipped.fetch_add(missed as u64, Ordering::Relaxed);
+                due = next;
             }
             Err(RecvTimeoutError::Timeout) => {
                 collector.drain_events();
@@ -156,12 +190,34 @@ fn collect_until_stopped(mut collector: Collector, site: &Site, interval: Durati
 
 fn collect(collector: &mut Collector, site: &Site) {
     match collector.collect() {
-        Ok(snapshot) => {
+        Ok(mut snapshot) => {
+            snapshot.resources.push(own_resource(collector, site));
             let snapshot = Arc::new(snapshot);
             site.latest.publish(Arc::clone(&snapshot));
             site.exporter.offer(snapshot);
         }
         Err(error) => tracing::error!("the collection failed: {error}"),
+    }
+}
+
+/// The agent's own resource.
+fn own_resource(collector: &mut Collector, site: &Site) -> Resource {
+    let exports = site.exporter.stats();
+    let figures = OwnFigures {
+        collections_skipped: site.skipped.load(Ordering::Relaxed),
+        export_requests: exports.requests.by_result(),
+        export_points: exports.points.by_result(),
+        http_requests: site.http.requests(),
+        http_refused: site.http.refused(),
+        ..collector.own(&site.board)
+    };
+    Resource {
+        entity: Entity::Agent,
+        attributes: Arc::clone(&site.own),
+        start_ns: site.started_unix_ns,
+        kernel_start_ns: site.started_unix_ns,
+        ended: false,
+        points: own::points(&figures),
     }
 }
 
@@ -183,6 +239,11 @@ struct Site {
     node: String,
     interval: Duration,
     started: Instant,
+    started_unix_ns: u64,
+    skipped: AtomicU64,
+    http: Arc<http::Counters>,
+    own: Arc<Attributes>,
+    capabilities: Vec<String>,
     exports: bool,
     exporter: otlp::Handle,
 }
@@ -215,7 +276,7 @@ impl Source for Site {
             namespace_note: namespace_note(),
             probes: view::parts(&self.board, Kind::Probe),
             sources: view::parts(&self.board, Kind::Source),
-            capabilities: Vec::new(),
+            capabilities: self.capabilities.clone(),
             export: self.exports.then(|| self.export_counts()),
         };
         debug_assert_eq!(Loss::ALL.len(), shared.last.losses.len());

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use podscope_abi::{Counters, EXE_OTHER, EXES_PER_CGROUP, Lives};
 
+use super::process::Process;
 use super::split::CpuSplit;
 
 /// An executable within a container, living and ended processes together.
@@ -30,7 +31,7 @@ pub struct Container {
     pub delta: Counters,
     /// What the published series of processes have grown by, all together.
     pub exported: Counters,
-    /// `sums − exported`, never running backwards.
+    /// `sums − exported`; never runs backwards, since series only grow by what it has not yet taken.
     pub remainder: Counters,
     /// Divided run time of the remainder.
     pub remainder_cpu: CpuSplit,
@@ -44,15 +45,15 @@ pub struct Container {
     pub oom_kills: [u64; 5],
     /// Zero of the sums, ns since the Unix epoch.
     pub start_ns: u64,
-    /// Collections since it last had a task or a book that grew.
-    pub idle: u32,
     before: Counters,
+    /// Made by the running collection.
+    young: bool,
 }
 
 impl Container {
     pub(super) fn new(start_ns: u64) -> Self {
         let executables = HashMap::from([(EXE_OTHER, Executable::default())]);
-        Self { executables, start_ns, ..Self::default() }
+        Self { executables, start_ns, young: true, ..Self::default() }
     }
 
     pub(super) fn begin(&mut self) {
@@ -60,7 +61,7 @@ impl Container {
         self.processes = 0;
         self.remainder_pages = 0;
         self.remainder_processes = 0;
-        self.idle += 1;
+        self.young = false;
         for executable in self.executables.values_mut() {
             executable.living = 0;
         }
@@ -74,10 +75,10 @@ impl Container {
         self.executables.entry(if own { exe } else { EXE_OTHER }).or_default()
     }
 
-    /// Credits an increment of a book.
-    pub(super) fn credit(&mut self, exe: u64, sums: &Counters, lives: &Lives) {
-        if *sums != Counters::ZERO || *lives != Lives::default() {
-            self.idle = 0;
+    /// Credits an increment of a book that began at `start_ns`.
+    pub(super) fn credit(&mut self, exe: u64, sums: &Counters, lives: &Lives, start_ns: u64) {
+        if self.young {
+            self.start_ns = self.start_ns.min(start_ns);
         }
         self.sums.add(sums);
         let executable = self.executable(exe);
@@ -85,11 +86,24 @@ impl Container {
         add_lives(&mut executable.lives, lives);
     }
 
-    /// Counts a living process.
+    /// Counts a living process under the executable of its book.
     pub(super) fn count(&mut self, exe: u64) {
-        self.idle = 0;
         self.processes += 1;
         self.executable(exe).living += 1;
+    }
+
+    /// Lets a published series grow: by what the books have of it, never into the remainder, which is out already.
+    pub(super) fn export(&mut self, process: &mut Process) {
+        let room = self.sums.since(&self.exported).since(&self.remainder);
+        if let Some(series) = &mut process.series {
+            self.exported.add(&series.grow(&process.total, &room));
+        }
+    }
+
+    /// Counts a living process that is not published.
+    pub(super) fn leave_out(&mut self, process: &Process) {
+        self.remainder_pages += process.memory.resident();
+        self.remainder_processes += 1;
     }
 
     /// Divides run times and takes the remainder, once all of a collection is in.
@@ -99,7 +113,7 @@ impl Container {
             let sums = &executable.sums;
             executable.cpu.update(sums.run_ns, sums.user_ns, sums.system_ns);
         }
-        self.remainder = self.remainder.max(&self.sums.since(&self.exported));
+        self.remainder = self.sums.since(&self.exported);
         let rest = &self.remainder;
         self.remainder_cpu.update(rest.run_ns, rest.user_ns, rest.system_ns);
     }

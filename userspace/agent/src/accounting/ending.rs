@@ -3,12 +3,10 @@
 use std::collections::HashSet;
 
 use super::settle::is_over;
-use super::{Accounting, ContainerKey, Ended, Outcome, ProcessKey};
+use super::{Accounting, ContainerKey, Ended, Moment, Outcome, ProcessKey};
 
-/// How long after the exit of its last thread a process's end is published: its threads have closed by then.
-const CLOSING_NS: u64 = 20_000_000;
-/// How long the books of a removed cgroup are kept.
-const RETIRE_NS: u64 = 60_000_000_000;
+/// Collections for which the books of a removed cgroup are kept at least: dying tasks close late.
+const RETIRE: u64 = 3;
 /// Collections after which an entry of closed threads whose process nobody has seen is dropped.
 const STALE: u32 = 3;
 /// Collections after which a process that is gone without a closing is given up.
@@ -20,11 +18,11 @@ impl Accounting {
     pub(super) fn end_processes(&mut self, outcome: &mut Outcome) {
         let mut over: Vec<ProcessKey> = Vec::new();
         for (key, process) in &self.processes {
-            let gone = process.last_pass != self.pass;
-            let closed = self.closed.get(key);
-            let ended = closed.is_some_and(|c| c.ended_ns != 0 && c.ended_ns + CLOSING_NS < self.now.boot_ns);
-            let missing = gone && (self.limits.absence_ends || self.pass - process.last_pass > MISSING);
-            if (ended && gone) || missing {
+            // What was gone at the collection before has closed its books before they were read for this one.
+            let absent = self.pass - process.last_pass;
+            let ended = absent > 1 && self.closed.get(key).is_some_and(|closed| closed.ended_ns != 0);
+            let missing = absent > if self.limits.absence_ends { 0 } else { MISSING };
+            if ended || missing {
                 over.push(*key);
             }
         }
@@ -33,7 +31,9 @@ impl Accounting {
             outcome.forget.push(key);
             let owner = process.series.as_ref().map(|series| series.container.clone());
             if let Some(container) = owner.and_then(|owner| self.containers.get_mut(&owner)) {
-                container.export(&mut process);
+                if !process.has_changed() {
+                    container.export(&mut process);
+                }
                 outcome.ended.push(Ended { key, process });
             }
         }
@@ -56,25 +56,23 @@ impl Accounting {
 
     /// Gives up what belongs to cgroups that were removed a while ago.
     pub(super) fn retire_cgroups(&mut self, outcome: &mut Outcome) {
-        let inhabited: HashSet<u64> =
-            self.processes.values().filter(|p| p.last_pass == self.pass).map(|p| p.cgroup).collect();
-        let now = self.now.monotonic_ns;
-        let retired: Vec<u64> = self
-            .removed
-            .iter()
-            .filter(|(id, since)| now.saturating_sub(since.monotonic_ns) > RETIRE_NS && !inhabited.contains(id))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in &retired {
-            self.removed.remove(id);
-            self.owners.remove(id);
-        }
+        let inhabited: HashSet<u64> = self.processes.values().map(|process| process.cgroup).collect();
+        let is_due = |id: &u64, (since, pass): &(Moment, u64)| {
+            let lingered = self.now.monotonic_ns.saturating_sub(since.monotonic_ns) > self.limits.linger_ns;
+            lingered && self.pass - pass > RETIRE && !inhabited.contains(id)
+        };
+        let retired: HashSet<u64> =
+            self.removed.iter().filter(|(id, since)| is_due(id, since)).map(|(id, _)| *id).collect();
         if !retired.is_empty() {
-            self.books.retain(|key, _| !retired.contains(&key.cgroup));
-            let owners: HashSet<&ContainerKey> = self.owners.values().collect();
-            self.containers
-                .retain(|key, container| *key == ContainerKey::Host || !is_over(container, owners.contains(key)));
+            self.removed.retain(|id, _| !retired.contains(id));
+            self.owners.retain(|id, _| !retired.contains(id));
+            for (_, book) in self.books.extract_if(|key, _| retired.contains(&key.cgroup)) {
+                self.unowned.add(&book.total.since(&book.credited));
+            }
         }
-        outcome.retired = retired;
+        let owners: HashSet<&ContainerKey> = self.owners.values().collect();
+        self.containers
+            .retain(|key, container| *key == ContainerKey::Host || !is_over(container, owners.contains(key)));
+        outcome.retired = retired.into_iter().collect();
     }
 }

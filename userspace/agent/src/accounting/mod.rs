@@ -64,11 +64,13 @@ pub struct Limits {
     pub processes: usize,
     /// A process that is gone without a closing ends anyway: set where the closing programs are absent.
     pub absence_ends: bool,
+    /// How long a removed cgroup's container stays published, ns: as long as the series of ended processes.
+    pub linger_ns: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { processes_per_container: 10, processes: 100_000, absence_ends: false }
+        Self { processes_per_container: 10, processes: 100_000, absence_ends: false, linger_ns: 120_000_000_000 }
     }
 }
 
@@ -105,13 +107,22 @@ pub struct Outcome {
     pub unowned_processes: u64,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct BookState {
+    /// A time before its zero, ns since the Unix epoch.
+    start_ns: u64,
     total: Counters,
     lives: Lives,
     credited: Counters,
     credited_lives: Lives,
     live: Counters,
+}
+
+impl BookState {
+    fn new(start_ns: u64) -> Self {
+        let (total, credited, live) = Default::default();
+        Self { start_ns, total, credited, live, lives: Lives::default(), credited_lives: Lives::default() }
+    }
 }
 
 /// The state between collections.
@@ -131,11 +142,14 @@ pub struct Accounting {
     pub containers: HashMap<ContainerKey, Container>,
     /// Processes that did not fit.
     pub processes_dropped: u64,
+    /// What was in the books of removed cgroups whose owner never became known.
+    pub unowned: Counters,
     owners: HashMap<u64, ContainerKey>,
     books: HashMap<BookKey, BookState>,
     closed: HashMap<ProcessKey, Closed>,
     stale: HashMap<ProcessKey, u32>,
-    removed: HashMap<u64, Moment>,
+    /// Removed cgroups: when, and before which collection.
+    removed: HashMap<u64, (Moment, u64)>,
     /// Monotonic time minus the run queues' clock, as the last collection found it.
     queue_clock: Option<i64>,
 }
@@ -151,6 +165,7 @@ impl Accounting {
             processes: HashMap::new(),
             containers: HashMap::new(),
             processes_dropped: 0,
+            unowned: Counters::ZERO,
             owners: HashMap::new(),
             books: HashMap::new(),
             closed: HashMap::new(),
@@ -174,7 +189,7 @@ impl Accounting {
 
     /// Takes a book as the kernel has it.
     pub fn take_book(&mut self, key: &BookKey, book: &Book) {
-        let state = self.books.entry(*key).or_default();
+        let state = self.book(*key);
         state.live.add(&book.sums);
         state.lives = book.lives;
     }
@@ -192,7 +207,7 @@ impl Accounting {
         let key = ProcessKey { start: record.leader_start, tgid: record.tgid, pad: 0 };
         let pending = if record.kind == RecordKind::TASK { self.pending_wait(record) } else { 0 };
         if record.kind != RecordKind::BASE {
-            let book = self.books.entry(BookKey { cgroup: record.cgroup, exe: record.book_exe }).or_default();
+            let book = self.book(BookKey { cgroup: record.cgroup, exe: record.book_exe });
             book.live.add(&record.since);
             book.live.wait_ns += pending;
         }
@@ -212,6 +227,16 @@ impl Accounting {
         }
     }
 
+    fn book(&mut self, key: BookKey) -> &mut BookState {
+        let start_ns = self.interval_start_ns();
+        self.books.entry(key).or_insert_with(|| BookState::new(start_ns))
+    }
+
+    /// Start of the interval that the running collection ends, ns since the Unix epoch.
+    fn interval_start_ns(&self) -> u64 {
+        self.previous.unwrap_or(self.now).unix_ns
+    }
+
     /// How long a task that is queued now has been waiting: a starved one shows before it runs.
     fn pending_wait(&self, record: &TaskRecord) -> u64 {
         let queued = record.flags & TaskFlags::RUNNABLE != 0 && record.flags & TaskFlags::READER == 0;
@@ -226,8 +251,8 @@ impl Accounting {
 
     /// Says that a cgroup's directory is gone; its books are kept for a while, since dying tasks close late.
     pub fn remove_cgroup(&mut self, id: u64) {
-        let now = self.now;
-        self.removed.entry(id).or_insert(now);
+        let since = (self.now, self.pass);
+        self.removed.entry(id).or_insert(since);
     }
 
     /// Whose a cgroup is, where that is known.

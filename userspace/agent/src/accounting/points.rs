@@ -57,7 +57,8 @@ impl Points {
         self.0
     }
 
-    fn cpu(&mut self, metric: MetricId, cpu: &CpuSplit) -> &mut Self {
+    /// Divided run time, as the two values of `cpu.mode`.
+    pub fn cpu(&mut self, metric: MetricId, cpu: &CpuSplit) -> &mut Self {
         self.seconds(metric, 0, cpu.user_ns).seconds(metric, 1, cpu.system_ns)
     }
 
@@ -92,8 +93,8 @@ impl Points {
 /// A published process. `page`: bytes of a page; `uptime_ns`: since its start.
 pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
     let mut points = Points::default();
-    if let (Some(sums), Some(series)) = (process.published(), &process.series) {
-        points.counters(&sums, &series.cpu);
+    if let Some(series) = &process.series {
+        points.counters(&series.published, &series.cpu);
     }
     let memory = &process.memory;
     points.int(id::PROCESS_THREAD_COUNT, 0, u64::from(process.threads)).seconds(id::PROCESS_UPTIME, 0, uptime_ns);

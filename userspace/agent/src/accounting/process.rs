@@ -34,18 +34,22 @@ impl Memory {
 /// What is published of a process, from where on.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// Counters at the series' zero.
-    pub base: Counters,
+    /// Counters of the series.
+    pub published: Counters,
     /// Divided run time of the series.
     pub cpu: CpuSplit,
     /// Zero of the sums, ns since the Unix epoch.
     pub start_ns: u64,
     /// Container it is published under.
     pub container: ContainerKey,
+    /// Executable it is published under.
+    pub exe: u64,
     /// Collections since it was last wanted.
     pub unwanted: u32,
-    /// What of it the container knows to be published.
-    pub(super) counted: Counters,
+    /// Counters of the process at the series' zero.
+    pub(super) base: Counters,
+    /// [`Process::changes`] at its beginning: it ends with the next change.
+    pub(super) changes: u32,
 }
 
 /// A process.
@@ -59,13 +63,13 @@ pub struct Process {
     pub exe: u64,
     /// Cgroup of the leader.
     pub cgroup: u64,
-    /// Threads.
+    /// Threads; 0 once it is gone.
     pub threads: u32,
-    /// Memory at the last sight.
+    /// Memory at the last collection; nothing but the peak once it is gone.
     pub memory: Memory,
     /// Lifetime counters; never run backwards.
     pub total: Counters,
-    /// Growth of `total` in the last collection.
+    /// Growth of `total` in the last collection; of one seen for the first time what it used as what it is now.
     pub delta: Counters,
     /// Published series.
     pub series: Option<Series>,
@@ -76,6 +80,14 @@ pub struct Process {
     /// Collections in which it was seen first and last.
     pub first_pass: u64,
     pub(super) last_pass: u64,
+    /// Executable id of the book that its leader's time goes to.
+    pub(super) book_exe: u64,
+    /// How often its time has changed its owner.
+    pub(super) changes: u32,
+    /// It was born in the interval that the running collection ends, and is seen for the first time.
+    pub(super) born: bool,
+    /// The leader was seen by the running collection, and all its time belongs to one owner.
+    one_owner: bool,
     /// What threads that died before the agent came had used.
     dead_before: Counters,
     /// Sums over the living threads of the running collection: whole life, and since the last change of owner.
@@ -99,6 +111,10 @@ impl Process {
             descriptors: None,
             first_pass: pass,
             last_pass: 0,
+            book_exe: 0,
+            changes: 0,
+            born: false,
+            one_owner: false,
             dead_before: Counters::ZERO,
             live: Counters::ZERO,
             live_since_mark: Counters::ZERO,
@@ -117,6 +133,7 @@ impl Process {
             self.last_pass = pass;
             self.live = Counters::ZERO;
             self.live_since_mark = Counters::ZERO;
+            self.one_owner = false;
         }
         let mut raw = record.raw;
         raw.wait_ns += pending_wait;
@@ -128,9 +145,12 @@ impl Process {
             self.ppid = record.ppid;
             self.comm = record.comm;
             self.exe = record.exe;
+            self.book_exe = record.book_exe;
+            self.changes = record.changes;
             self.cgroup = record.cgroup;
             self.threads = record.threads;
             self.kernel = record.flags & TaskFlags::KERNEL != 0;
+            self.one_owner = leader && record.raw == record.since;
         }
         if record.flags & TaskFlags::MEMORY != 0 && (leader || first_of_pass) {
             self.memory = memory_of(record, self.memory.peak);
@@ -138,40 +158,70 @@ impl Process {
     }
 
     /// Adds everything up; a thread that died between the books and the iterator is late by one collection.
-    pub(super) fn settle(&mut self, closed: Option<&Closed>, pass: u64) {
+    ///
+    /// `born`: its start lies in the interval that this collection ends.
+    pub(super) fn settle(&mut self, closed: Option<&Closed>, pass: u64, born: bool) {
+        self.born = born && self.first_pass == pass;
         let mut now = self.dead_before;
         if let Some(closed) = closed {
             now.add(&closed.sums);
             self.memory.peak = self.memory.peak.max(closed.peak_pages);
+            if closed.ended_ns != 0 {
+                // Of a change in its last interval only the closing tells.
+                self.changes = closed.changes as u32;
+            }
         }
         if self.last_pass == pass {
             now.add(&self.live);
+        } else {
+            self.threads = 0;
+            self.memory = Memory { peak: self.memory.peak, ..Memory::default() };
         }
-        let total = self.total.max(&now);
-        self.delta = total.since(&self.total);
-        self.total = total;
-        if let Some(series) = &mut self.series {
-            let published = self.total.since(&series.base);
-            series.cpu.update(published.run_ns, published.user_ns, published.system_ns);
-        }
+        let before = self.total;
+        self.total = before.max(&now);
+        self.delta = match (self.first_pass == pass, self.born) {
+            (false, _) => self.total.since(&before),
+            (true, true) => self.total.since(&self.before_owner()),
+            (true, false) => Counters::ZERO,
+        };
+    }
+
+    /// What a process that was born in this interval used before it became its executable in its container.
+    fn before_owner(&self) -> Counters {
+        if self.one_owner { Counters::ZERO } else { self.total.since(&self.live_since_mark) }
+    }
+
+    /// Whether the series must end: the process's time has had another owner since it began.
+    pub(super) fn has_changed(&self) -> bool {
+        self.series.as_ref().is_some_and(|series| series.changes != self.changes)
     }
 
     /// Begins a series: at its birth where it was born in this interval, else at zero now.
-    pub(super) fn begin_series(&mut self, container: ContainerKey, born_ns: Option<u64>, now: &Moment) {
-        let (base, start_ns) = match born_ns {
-            // What it used before it became this executable in this container is in another book.
-            Some(born_ns) => (self.total.since(&self.live_since_mark), born_ns),
-            None => (self.total, now.unix_ns),
+    pub(super) fn begin_series(&mut self, container: ContainerKey, start_boot_ns: u64, now: &Moment) {
+        let (base, start_ns) = match self.born {
+            true => (self.before_owner(), now.unix_of_boot(start_boot_ns)),
+            false => (self.total, now.unix_ns),
         };
-        let mut cpu = CpuSplit::default();
-        let published = self.total.since(&base);
-        cpu.update(published.run_ns, published.user_ns, published.system_ns);
-        self.series = Some(Series { base, cpu, start_ns, container, unwanted: 0, counted: Counters::ZERO });
+        self.series = Some(Series {
+            published: Counters::ZERO,
+            cpu: CpuSplit::default(),
+            start_ns,
+            container,
+            exe: self.exe,
+            unwanted: 0,
+            base,
+            changes: self.changes,
+        });
     }
+}
 
-    /// Counters of the published series.
-    pub fn published(&self) -> Option<Counters> {
-        self.series.as_ref().map(|series| self.total.since(&series.base))
+impl Series {
+    /// Grows towards the process's `total`, by at most `room`, and returns by how much.
+    pub(super) fn grow(&mut self, total: &Counters, room: &Counters) -> Counters {
+        let growth = total.since(&self.base).since(&self.published).min(room);
+        self.published.add(&growth);
+        self.cpu.update(self.published.run_ns, self.published.user_ns, self.published.system_ns);
+        growth
     }
 }
 

@@ -21,7 +21,8 @@ impl Accounting {
         let mut outcome = Outcome::default();
         let pass = self.pass;
         for (key, process) in &mut self.processes {
-            process.settle(self.closed.get(key), pass);
+            let born = self.previous.is_some_and(|previous| key.start > previous.boot_ns);
+            process.settle(self.closed.get(key), pass, born);
         }
         self.credit_books(&mut owner);
         self.count_living(&mut owner, &mut outcome);
@@ -58,8 +59,7 @@ impl Accounting {
     }
 
     fn container(&mut self, key: &ContainerKey) -> &mut Container {
-        // Its sums began at zero when its first task came, which was after the collection before.
-        let start_ns = self.previous.unwrap_or(self.now).unix_ns;
+        let start_ns = self.interval_start_ns();
         self.containers.entry(key.clone()).or_insert_with(|| Container::new(start_ns))
     }
 
@@ -77,7 +77,8 @@ impl Accounting {
             let sums = book.total.since(&book.credited);
             let lives = lives_since(&book.lives, &book.credited_lives);
             (book.credited, book.credited_lives) = (book.total, book.lives);
-            self.container(&owner).credit(key.exe, &sums, &lives);
+            let start_ns = book.start_ns;
+            self.container(&owner).credit(key.exe, &sums, &lives, start_ns);
         }
     }
 
@@ -86,7 +87,7 @@ impl Accounting {
             .processes
             .values()
             .filter(|process| process.last_pass == self.pass)
-            .map(|process| (process.cgroup, process.exe))
+            .map(|process| (process.cgroup, process.book_exe))
             .collect();
         for (cgroup, exe) in living {
             match self.own(cgroup, owner) {
@@ -100,10 +101,23 @@ impl Accounting {
     fn choose_series(&mut self, policy: &impl Fn(&ContainerKey) -> Policy, outcome: &mut Outcome) {
         let mut by_container: HashMap<ContainerKey, Vec<Candidate<ProcessKey>>> = HashMap::new();
         for (key, process) in &mut self.processes {
-            let Some(owner) = self.owners.get(&process.cgroup) else { continue };
-            if process.series.as_ref().is_some_and(|series| series.container != *owner) {
+            let gone = process.last_pass != self.pass;
+            let changed = process.has_changed();
+            if changed {
+                // The interval stays in the remainder: nobody knows how much of it the series' owner had.
                 outcome.ended.push(Ended { key: *key, process: process.clone() });
                 process.series = None;
+            }
+            if gone && process.series.is_none() {
+                continue;
+            }
+            let Some(owner) = self.owners.get(&process.cgroup) else { continue };
+            if changed {
+                // Not in the same collection: a stream would end after it has begun anew.
+                if let Some(container) = self.containers.get_mut(owner) {
+                    container.leave_out(process);
+                }
+                continue;
             }
             by_container.entry(owner.clone()).or_default().push(Candidate {
                 key: *key,
@@ -134,15 +148,11 @@ impl Accounting {
                 outcome.ended.push(Ended { key, process: process.clone() });
                 process.series = None;
             }
-            container.remainder_pages += process.memory.resident();
-            container.remainder_processes += 1;
+            container.leave_out(process);
             return;
         }
         if process.series.is_none() {
-            let born_in_interval =
-                self.previous.filter(|previous| process.first_pass == self.pass && key.start > previous.boot_ns);
-            let born_ns = born_in_interval.map(|_| self.now.unix_of_boot(key.start));
-            process.begin_series(owner.clone(), born_ns, &self.now);
+            process.begin_series(owner.clone(), key.start, &self.now);
         }
         container.export(process);
         if let Some(series) = &mut process.series {
@@ -150,17 +160,6 @@ impl Accounting {
                 Verdict::Kept(unwanted) => unwanted,
                 _ => 0,
             };
-        }
-    }
-}
-
-impl Container {
-    /// Counts what a published series has grown by: it is not part of the remainder.
-    pub(super) fn export(&mut self, process: &mut super::Process) {
-        let total = process.published();
-        if let (Some(total), Some(series)) = (total, &mut process.series) {
-            self.exported.add(&total.since(&series.counted));
-            series.counted = total;
         }
     }
 }

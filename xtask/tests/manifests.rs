@@ -1,0 +1,214 @@
+//! The manifests under deploy/, rendered and held against the types of the Kubernetes API and against each other.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::{Value, json};
+use support::api::{check, named, text_at};
+use support::kustomize::{Rendered, read_yaml, render};
+use support::{code_spans, program, references, repository, section};
+
+/// Everything that can be applied: the base, the overlays, and the base with components.
+const RENDERINGS: &[(&str, &[&str])] = &[
+    ("deploy/base", &[]),
+    ("deploy/overlays/kubevirt", &[]),
+    ("deploy/base", &["podmonitor"]),
+    ("deploy/base", &["tls"]),
+    ("deploy/base", &["tls", "client-certificates"]),
+    ("deploy/base", &["no-runtime"]),
+    ("deploy/overlays/kubevirt", &["tls", "client-certificates", "podmonitor", "no-runtime"]),
+];
+
+fn renderings() -> impl Iterator<Item = (String, Rendered)> {
+    RENDERINGS.iter().map(|(dir, components)| (format!("{dir} with {components:?}"), render(dir, components)))
+}
+
+/// The agent's pod.
+fn pod(rendered: &Rendered) -> &Value {
+    &named(rendered, "DaemonSet", "podscope-agent")["spec"]["template"]["spec"]
+}
+
+/// The base with components: the agent's container.
+fn container(components: &[&str]) -> Value {
+    pod(&render("deploy/base", components))["containers"][0].clone()
+}
+
+fn strings(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn every_overlay_and_component_is_rendered_here() {
+    for kind in ["overlays", "components"] {
+        for entry in fs::read_dir(repository().join("deploy").join(kind)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let used = RENDERINGS.iter().any(|(dir, with)| dir.ends_with(&name) || with.contains(&name.as_str()));
+            assert!(used, "deploy/{kind}/{name} is in no rendering of this test");
+        }
+    }
+}
+
+#[test]
+fn every_object_is_what_it_claims_to_be() {
+    for (name, rendered) in renderings() {
+        for object in &rendered {
+            check(object).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn a_misspelt_field_is_found() {
+    let mut rendered = render("deploy/base", &[]);
+    let agent = rendered.iter_mut().find(|object| object["kind"] == "DaemonSet").unwrap();
+    agent["spec"]["template"]["spec"]["hostPid"] = true.into();
+    let error = check(agent).unwrap_err();
+    assert!(error.contains("spec.template.spec.hostPid"), "{error}");
+}
+
+#[test]
+fn what_is_referred_to_exists() {
+    for (name, rendered) in renderings() {
+        let problems = references::problems(&rendered);
+        assert!(problems.is_empty(), "{name}: {problems:#?}");
+    }
+}
+
+#[test]
+fn a_broken_reference_is_found() {
+    let mut rendered = render("deploy/base", &[]);
+    rendered.retain(|object| object["kind"] != "ConfigMap");
+    let service = rendered.iter_mut().find(|object| object["kind"] == "Service").unwrap();
+    service["spec"]["ports"][0]["targetPort"] = "metric".into();
+    let problems = references::problems(&rendered);
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+}
+
+#[test]
+fn no_secret_is_among_them() {
+    for (name, rendered) in renderings() {
+        assert!(rendered.iter().all(|object| object["kind"] != "Secret"), "{name} has a secret in it");
+    }
+}
+
+#[test]
+fn the_agent_has_the_documented_rights_and_no_others() {
+    let documents = [text("ARCHITECTURE.md"), text("README.md")];
+    for (name, rendered) in renderings() {
+        let pod = pod(&rendered);
+        let context = &pod["containers"][0]["securityContext"];
+        assert_eq!(context["privileged"], false, "{name}");
+        assert_eq!(context["allowPrivilegeEscalation"], false, "{name}");
+        assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
+        assert_eq!(strings(&context["capabilities"]["drop"]), ["ALL"], "{name}");
+        let granted: BTreeSet<String> =
+            strings(&context["capabilities"]["add"]).iter().map(|c| format!("CAP_{c}")).collect();
+        for document in &documents {
+            let rows = section(document, "Capabilities").lines().filter(|line| line.starts_with("| `CAP_"));
+            let listed: BTreeSet<String> = rows.filter_map(|row| code_spans(row).next()).map(str::to_owned).collect();
+            assert_eq!(granted, listed, "{name}: capabilities granted, and those documented");
+        }
+        assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
+        for other in ["hostNetwork", "hostIPC", "initContainers"] {
+            assert!(pod[other].is_null(), "{name}: {other}");
+        }
+    }
+}
+
+#[test]
+fn the_host_is_mounted_for_reading_alone() {
+    for (name, rendered) in renderings() {
+        let pod = pod(&rendered);
+        let volumes = pod["volumes"].as_array().unwrap();
+        let paths: Vec<&str> = volumes.iter().filter_map(|volume| volume["hostPath"]["path"].as_str()).collect();
+        let without_runtime = name.contains("no-runtime");
+        assert_eq!(paths, ["/sys/fs/cgroup", "/run"][..2 - usize::from(without_runtime)], "{name}");
+        for mount in pod["containers"][0]["volumeMounts"].as_array().unwrap() {
+            assert_eq!(mount["readOnly"], true, "{name}: {mount}");
+        }
+    }
+}
+
+#[test]
+fn probes_fit_the_way_in_which_the_agent_listens() {
+    let readiness = |components: &[&str]| container(components)["readinessProbe"].clone();
+    assert_eq!(readiness(&[])["httpGet"], json!({ "path": "/readyz", "port": "metrics" }));
+    assert_eq!(readiness(&["tls"])["httpGet"], json!({ "path": "/readyz", "port": "metrics", "scheme": "HTTPS" }));
+    let blind = readiness(&["tls", "client-certificates"]);
+    assert_eq!((&blind["httpGet"], &blind["tcpSocket"]), (&Value::Null, &json!({ "port": "metrics" })));
+}
+
+#[test]
+fn components_add_their_flags() {
+    let plain = container(&[]);
+    assert_eq!(strings(&plain["args"]).len(), 3);
+    for (components, flags) in [
+        (&["tls"][..], &["--tls-cert=/etc/podscope/tls/tls.crt", "--tls-key=/etc/podscope/tls/tls.key"][..]),
+        (&["tls", "client-certificates"], &["--tls-client-ca=/etc/podscope/tls/ca.crt"]),
+        (&["no-runtime"], &["--cri-socket=none"]),
+    ] {
+        let container = container(components);
+        assert!(strings(&container["args"]).ends_with(flags), "{components:?}: {}", container["args"]);
+    }
+}
+
+#[test]
+fn the_kubevirt_overlay_only_narrows_the_nodes() {
+    let base = render("deploy/base", &[]);
+    let mut widened = pod(&render("deploy/overlays/kubevirt", &[])).clone();
+    let removed = widened["nodeSelector"].as_object_mut().unwrap().remove("kubevirt.io/schedulable");
+    assert_eq!(removed, Some("true".into()));
+    assert_eq!(&widened, pod(&base));
+}
+
+#[test]
+fn the_collector_example_holds_together() {
+    let mut rendered = read_yaml(&repository().join("deploy/examples/collector.yaml"));
+    rendered.push(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "podscope" } }));
+    rendered.iter().for_each(|object| check(object).unwrap());
+    assert_eq!(references::problems(&rendered), Vec::<String>::new());
+
+    let config = text_at(named(&rendered, "ConfigMap", "podscope-collector"), &["data", "config.yaml"]);
+    let config: Value = serde_saphyr::from_str(&config).unwrap();
+    let pipeline = &config["service"]["pipelines"]["metrics"];
+    for kind in ["receivers", "processors", "exporters"] {
+        assert!(!strings(&pipeline[kind]).is_empty(), "{kind}");
+        for part in strings(&pipeline[kind]) {
+            assert!(!config[kind][part].is_null(), "{kind}: {part} is used and not configured");
+        }
+    }
+    let protocols = &config["receivers"]["otlp"]["protocols"];
+    let ports = &named(&rendered, "Service", "podscope-collector")["spec"]["ports"];
+    for (at, protocol) in ["grpc", "http"].into_iter().enumerate() {
+        assert_eq!(protocols[protocol]["endpoint"], format!("0.0.0.0:{}", ports[at]["port"]));
+    }
+}
+
+#[test]
+fn prometheus_accepts_its_example() {
+    let file = repository().join("deploy/examples/prometheus.yaml");
+    let checked = program("promtool").args(["check", "config"]).arg(file).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[test]
+fn the_image_is_built_from_every_crate_by_the_declared_compiler() {
+    let manifest = text("Cargo.toml");
+    let value = |key: &str| manifest.lines().find_map(|line| line.strip_prefix(&format!("{key} = "))).unwrap();
+    let ignore = text(".dockerignore");
+    let carried: BTreeSet<&str> = ignore.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let members: Vec<String> = serde_json::from_str(value("members")).unwrap();
+    for needed in members.iter().filter_map(|m| m.split('/').next()).chain([".cargo", "Cargo.toml", "Cargo.lock"]) {
+        assert!(carried.contains(needed), "the image's build does not get {needed}");
+    }
+    let compiler = format!("FROM rust:{}-", value("rust-version").trim_matches('"'));
+    assert!(text("deploy/images/agent.Containerfile").contains(&compiler), "the image is not built {compiler}…");
+    let image = format!("podscope-agent:{}", value("version").trim_matches('"'));
+    assert_eq!(container(&[])["image"], image);
+}
