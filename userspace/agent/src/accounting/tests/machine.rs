@@ -29,8 +29,16 @@ pub(super) enum Act {
 impl Act {
     /// Which task acts.
     fn number(self) -> u8 {
-        let (Self::Fork(n) | Self::ForkInto(n, _) | Self::Thread(n) | Self::Exec(n, _) | Self::Run(n, ..)
-        | Self::Queue(n) | Self::Move(n, _) | Self::Exit(n) | Self::ExitGroup(n) | Self::Close(n, _)) = self;
+        let (Self::Fork(n)
+        | Self::ForkInto(n, _)
+        | Self::Thread(n)
+        | Self::Exec(n, _)
+        | Self::Run(n, ..)
+        | Self::Queue(n)
+        | Self::Move(n, _)
+        | Self::Exit(n)
+        | Self::ExitGroup(n)
+        | Self::Close(n, _)) = self;
         n
     }
 }

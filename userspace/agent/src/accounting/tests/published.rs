@@ -73,10 +73,7 @@ impl Published {
         let mut all = before.all;
         all.add(&growth);
         self.increments.entry(series.container.clone()).or_default().add(&growth);
-        self.streams.insert(
-            stream.clone(),
-            Stream { start_ns: series.start_ns, time_ns: now, last: published, all },
-        );
+        self.streams.insert(stream.clone(), Stream { start_ns: series.start_ns, time_ns: now, last: published, all });
         Some(stream)
     }
 
