@@ -161,7 +161,7 @@ fn state_before_attach(
     btf: &aya::Btf,
 ) -> State {
     if options.without.iter().any(|name| name == program.name) {
-        return State::Absent { reason: "left out by --without-probe".to_owned() };
+        return State::Off { reason: "left out by --without-probe".to_owned() };
     }
     if program.hook == Hook::TracedWait && offsets.trace_wait == 0 {
         return State::Off { reason: "the kernel itself counts run-queue waits".to_owned() };

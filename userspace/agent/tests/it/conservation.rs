@@ -1,0 +1,151 @@
+//! What is published of a container's processes adds up to what the kernel has counted for its cgroup.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use xtask::rig::{Container, ContainerSpec, Pod};
+
+use crate::support::agent::Agent;
+use crate::support::kernel::{cpu_dir, enter, freeze, procs, thaw};
+use crate::support::page::Page;
+use crate::support::watch::{Increments, Watch};
+use crate::support::{eventually, pod, rig, script, turn};
+
+/// How long the work runs.
+const SPAN: Duration = Duration::from_secs(12);
+/// The promise.
+const TOLERANCE: f64 = 0.001;
+/// Where a sum is small, what one tick of the kernel's clock is long.
+const TICK: f64 = 0.004;
+
+/// Spinners, threads that die, sleepers, memory, short processes, one after the other and together, for ever.
+const MIXED: &str = "while :; do podscope-load mix 900; podscope-load threads 8 3 5; done";
+/// Processes shorter than 10 ms from two parents at a time, and processes that go on under another name.
+const STORM: &str = "podscope-load forks 0 & podscope-load forks 0 &
+    while :; do podscope-load exec-chain other-$((RANDOM % 4)) 5; usleep 20000; done";
+/// Spinners and a shell that starts what is moved about.
+const MOVED: &str = "podscope-load spin 0 & podscope-load spin 0 & podscope-load sleep 0 &
+    while :; do podscope-load threads 3 2 20; done";
+
+/// A container and the kernel's counter of it, at a time when none of its processes runs.
+struct Account<'a> {
+    container: &'a Container,
+    before: u64,
+}
+
+impl<'a> Account<'a> {
+    fn open(container: &'a Container) -> Self {
+        Self { container, before: container.cpu_time().unwrap() }
+    }
+
+    /// Compares each published sum with the growth of the cgroup's counter, and prints how far it is off.
+    fn check(&self, grown: &Increments) {
+        let id = [("container_id", self.container.id())];
+        let own = (self.container.cpu_time().unwrap() - self.before) as f64 / 1e9;
+        assert!(own > 1.0, "{} burned only {own} s", self.container.name());
+        for (what, metric) in [
+            ("processes", "process_cpu_time_seconds_total"),
+            ("executables", "podscope_executable_cpu_time_seconds_total"),
+            ("container", "podscope_container_process_cpu_time_seconds_total"),
+        ] {
+            let sum = grown.sum(metric, &id);
+            let off = (sum - own) / own;
+            println!(
+                "conservation: container={} sum={what} cgroup={own:.6}s published={sum:.6}s off={:+.4}%",
+                self.container.name(),
+                off * 100.0
+            );
+            assert!(off.abs() <= TOLERANCE, "{what} of {}: {sum} s, its cgroup: {own} s", self.container.name());
+        }
+    }
+
+    /// Compares the processes that came and went with those that are there.
+    fn check_lives(&self, before: &Page, after: &Page) {
+        let id = [("container_id", self.container.id())];
+        for (started, ended) in [
+            ("podscope_container_process_started_total", "podscope_container_process_ended_total"),
+            ("podscope_executable_process_started_total", "podscope_executable_process_ended_total"),
+        ] {
+            let balance = |page: &Page| page.sum(started, &id) - page.sum(ended, &id);
+            let living = |page: &Page| page.one("podscope_container_process_count", &id);
+            let (came, more) = (balance(after) - balance(before), living(after) - living(before));
+            assert_eq!(came, more, "{started} less {ended} of {}", self.container.name());
+        }
+        // The kernel's list, of all its cgroups.
+        let dir = cpu_dir(self.container.cgroup());
+        let there = procs(&dir).len() + procs(&dir.join("inner")).len();
+        let counted = after.one("podscope_container_process_count", &id);
+        assert_eq!(counted, there as f64, "living processes of {}", self.container.name());
+    }
+}
+
+/// Moves processes of a container into a cgroup within its own and back, while they run.
+fn move_about(container: &Container) {
+    let outer = cpu_dir(container.cgroup());
+    let inner = outer.join("inner");
+    std::fs::create_dir_all(&inner).unwrap();
+    let spinner = procs(&outer).into_iter().find(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"podscope-load\0spin")
+    });
+    let spinner = spinner.expect("a spinner in the container");
+    for _ in 0..3 {
+        sleep(SPAN / 8);
+        enter(&inner, spinner);
+        sleep(SPAN / 8);
+        enter(&outer, spinner);
+    }
+    enter(&inner, spinner);
+}
+
+async fn containers(pod: &Pod) -> [Container; 2] {
+    let throttled = ContainerSpec::new("storm", ["sh", "-c", STORM]).cpu_limit(600);
+    [pod.container(throttled).await.unwrap(), script(pod, "moved", MOVED).await]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_processes_burn_is_what_their_cgroups_count() {
+    let _turn = turn().await;
+    let rig = rig().await;
+    let pod = pod(&rig, "mixed").await;
+    // One is older than the agent, two are younger.
+    let elder = script(&pod, "mixed", MIXED).await;
+    let agent = Agent::beside(&rig, &[]);
+    let [storm, moved] = containers(&pod).await;
+    let all = [&elder, &storm, &moved];
+    let name_of = |id: &str| {
+        let page = agent.page();
+        page.get("podscope_container_process_count", &[("container_id", id), ("k8s_pod_name", "mixed")])
+    };
+    for container in all {
+        eventually("the container has its name", || name_of(container.id()));
+    }
+
+    freeze(&all);
+    let before = agent.settled();
+    let watch = Watch::start(&agent);
+    let accounts = all.map(Account::open);
+    thaw(&all);
+    let thawed = Instant::now();
+    move_about(&moved);
+    sleep(SPAN.saturating_sub(thawed.elapsed()));
+    freeze(&all);
+    let after = agent.settled();
+    let grown = watch.finish();
+    let started = |executable: &str| {
+        let labels = [("container_id", storm.id()), ("process_executable_name", executable)];
+        grown.sum("podscope_executable_process_started_total", &labels)
+    };
+    assert!(started("podscope-load") > 500.0, "only {} short processes", started("podscope-load"));
+    assert!((0..4).all(|i| started(&format!("other-{i}")) > 0.0), "a program under another name is missing");
+    for account in &accounts {
+        account.check(&grown);
+        account.check_lives(&before, &after);
+        let id = [("container_id", account.container.id())];
+        let own = account.container.cpu_time().unwrap() as f64 / 1e9;
+        let unaccounted = after.one("podscope_container_cpu_unaccounted_seconds", &id);
+        println!("conservation: container={} unaccounted={unaccounted:+.6}s", account.container.name());
+        assert!(unaccounted.abs() <= TICK.max(own * TOLERANCE), "unaccounted: {unaccounted} s of {own} s");
+    }
+    thaw(&all);
+}

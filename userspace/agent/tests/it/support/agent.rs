@@ -1,0 +1,178 @@
+//! The agent's process.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use xtask::rig::Rig;
+
+use super::eventually;
+use super::page::Page;
+
+/// Collections after which all that ended before the first of them is in the books and published.
+const SETTLING: u64 = 3;
+
+/// A running agent; ends with this value.
+pub struct Agent {
+    child: Child,
+    pub address: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+/// How an agent ended.
+#[derive(Debug)]
+pub struct End {
+    pub status: ExitStatus,
+    pub took: Duration,
+    /// What it wrote to standard error.
+    pub log: String,
+}
+
+/// The agent's program.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_podscope-agent"));
+    // Only what a test says counts.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("PODSCOPE_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+impl Agent {
+    /// Starts an agent on a port of its own with two collections a second, and waits for the first of them.
+    pub fn start(flags: &[&str]) -> Self {
+        let mut command = command();
+        // As variables, so that a flag of the test goes before them.
+        command
+            .env("PODSCOPE_LISTEN", "127.0.0.1:0")
+            .env("PODSCOPE_INTERVAL", "0.5")
+            .args(flags)
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let to = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = to.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let address = eventually("the agent says where it listens", || {
+            let said = log.lock().unwrap().clone();
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "the agent ended at once ({}):\n{said}", ended.unwrap());
+            let (_, rest) = said.split_once("serving http://")?;
+            rest.split_once('/')?.0.parse().ok()
+        });
+        let agent = Self { child, address, log };
+        eventually("the agent is ready", || (agent.get("/readyz").0 == 200).then_some(()));
+        agent
+    }
+
+    /// Starts an agent that asks the rig's containerd.
+    pub fn beside(rig: &Rig, flags: &[&str]) -> Self {
+        let socket = format!("unix://{}", rig.socket().display());
+        Self::start(&[&["--cri-socket", &socket], flags].concat())
+    }
+
+    /// The agent's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks for a page: HTTP status and body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        get(self.address, path)
+    }
+
+    /// The page of the last collection.
+    pub fn page(&self) -> Page {
+        page(self.address)
+    }
+
+    /// `/status`.
+    pub fn status(&self) -> Value {
+        let (code, body) = self.get("/status");
+        assert_eq!(code, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// The state and the reason of a probe (`probes`) or source (`sources`) in `/status`.
+    pub fn state(&self, kind: &str, name: &str) -> (String, String) {
+        let status = self.status();
+        let text = |part: &Value, key: &str| part[key].as_str().unwrap_or_default().to_owned();
+        let part = status[kind].as_array().unwrap().iter().find(|part| part["name"] == name);
+        part.map_or_else(Default::default, |part| (text(part, "state"), text(part, "reason")))
+    }
+
+    /// Waits until a source has that state, and returns the reason.
+    pub fn becomes(&self, source: &str, wanted: &str) -> String {
+        eventually(&format!("{source} is {wanted}"), || {
+            let (state, reason) = self.state("sources", source);
+            (state == wanted).then_some(reason)
+        })
+    }
+
+    /// Waits for so many collections from now on.
+    pub fn collections(&self, count: u64) {
+        let made = || self.status()["collections"].as_u64().unwrap();
+        let wanted = made() + count;
+        eventually("further collections", || (made() >= wanted).then_some(()));
+    }
+
+    /// The page when all that has happened until now is in it.
+    pub fn settled(&self) -> Page {
+        self.collections(SETTLING);
+        self.page()
+    }
+
+    /// What the agent wrote to standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a signal and waits for the end.
+    pub fn end(mut self, signal: Signal) -> End {
+        let start = Instant::now();
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let status = eventually("the agent ends", || self.child.try_wait().unwrap());
+        End { status, took: start.elapsed(), log: self.log() }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // What it said is worth most when a test fails.
+        if std::thread::panicking() {
+            eprintln!("the agent's log:\n{}", self.log());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The page at an address.
+pub fn page(address: SocketAddr) -> Page {
+    let (code, body) = get(address, "/metrics");
+    assert_eq!(code, 200, "{body}");
+    Page::parse(&body)
+}
+
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(!head.to_ascii_lowercase().contains("transfer-encoding"), "a body in pieces is not read here: {head}");
+    let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    (code.unwrap_or_else(|| panic!("no HTTP: {head}")), body.to_owned())
+}
