@@ -1,9 +1,9 @@
 //! What the tests share: the agent's process, its page, the work in containers, and the kernel's figures.
 
-pub mod agent;
-pub mod kernel;
-pub mod page;
-pub mod watch;
+pub(crate) mod agent;
+pub(crate) mod kernel;
+pub(crate) mod page;
+pub(crate) mod watch;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,17 +12,17 @@ use tokio::sync::{Mutex, MutexGuard};
 use xtask::rig::{Container, ContainerSpec, Options, Pod, PodSpec, Rig};
 
 /// How long anything may take that is only waited for.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Keeps tests of one process apart; those of several are the test runner's business.
-pub async fn turn() -> MutexGuard<'static, ()> {
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
 }
 
 /// Waits until `check` gives a value; panics with `what` after half a minute.
-pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = check() {
@@ -34,22 +34,22 @@ pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A private containerd.
-pub async fn rig() -> Rig {
+pub(crate) async fn rig() -> Rig {
     Rig::start(Options::default()).await.unwrap()
 }
 
 /// A pod of that name.
-pub async fn pod(rig: &Rig, name: &str) -> Pod {
+pub(crate) async fn pod(rig: &Rig, name: &str) -> Pod {
     rig.pod(PodSpec::new(name).namespace("it")).await.unwrap()
 }
 
 /// A container that runs a shell script for ever or to its end.
-pub async fn script(pod: &Pod, name: &str, script: &str) -> Container {
+pub(crate) async fn script(pod: &Pod, name: &str, script: &str) -> Container {
     pod.container(ContainerSpec::new(name, ["sh", "-c", script])).await.unwrap()
 }
 
 /// A container that does one work of `podscope-load`.
-pub async fn work(pod: &Pod, name: &str, words: &str) -> Container {
+pub(crate) async fn work(pod: &Pod, name: &str, words: &str) -> Container {
     let argv = std::iter::once("podscope-load").chain(words.split(' '));
     pod.container(ContainerSpec::new(name, argv)).await.unwrap()
 }
