@@ -12,8 +12,8 @@ impl TaskFlags {
     pub const LEADER: u32 = 1;
     /// A kernel thread.
     pub const KERNEL: u32 = 1 << 1;
-    /// The last thread of its group has begun to exit.
-    pub const GROUP_DEAD: u32 = 1 << 3;
+    /// The last thread of a process that ended before any collection knew it: nobody waits to be told of its end.
+    pub const UNKNOWN: u32 = 1 << 3;
     /// The memory fields of the record are filled.
     pub const MEMORY: u32 = 1 << 4;
     /// Lived before the programs were attached: what it used until then is in no book.
@@ -29,7 +29,7 @@ impl TaskFlags {
 /// What the kernel side remembers of a task, in task storage (or in a hash by pid on kernels before 5.12).
 ///
 /// Only the task's own path (fork, exec, switch-out, exit) writes it, except for the `split_*` fields,
-/// which the iterator and the cgroup hook fill and then publish by `split_valid`.
+/// which the iterator and the cgroup hook fill and then publish by `split_valid`, and for `changes`.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct TaskState {
@@ -79,8 +79,8 @@ pub struct TaskState {
     pub split_valid: u32,
     /// 1 once a collection has seen the task: user space knows its process. Written by the iterator alone.
     pub seen: u32,
-    /// How often its (cgroup, executable) has changed; a thread begins with the number of the one that made it, so
-    /// that all threads of a process agree.
+    /// How often its (cgroup, executable) has changed, a move counted as soon as it is noticed. A thread begins with
+    /// the number of the one that made it.
     pub changes: u32,
     /// Always 0.
     pub pad: u32,
@@ -144,7 +144,7 @@ pub struct TaskRecord {
     pub flags: u32,
     /// Threads of the group (`signal_struct.nr_threads`).
     pub threads: u32,
-    /// [`TaskState::changes`], with the move that was noticed and not yet followed.
+    /// [`TaskState::changes`].
     pub changes: u32,
     /// Always 0.
     pub pad: u32,

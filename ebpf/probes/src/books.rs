@@ -143,7 +143,9 @@ pub(crate) fn follow_move(task: Task, state: TaskStateRef) {
 #[inline(always)]
 pub(crate) fn void_split(state: TaskStateRef) {
     if state.get().split_valid != 0 {
-        state.change().split_valid = 0;
+        let it = state.change();
+        it.split_valid = 0;
+        it.changes += 1;
     }
 }
 
@@ -158,6 +160,7 @@ fn moved(task: Task, state: TaskStateRef, css_set: *const u8) {
         } else {
             let now = task.counters(state);
             charge(state, &now);
+            it.changes += 1;
         }
         let leader = it.flags & TaskFlags::LEADER != 0;
         if leader && let Some(book) = book(it.cgroup, it.book_exe) {
@@ -165,7 +168,6 @@ fn moved(task: Task, state: TaskStateRef, css_set: *const u8) {
             add(unsafe { &raw mut (*book).lives.ended_moved }, 1);
         }
         assign(state, cgroup);
-        it.changes += 1;
         if leader && let Some(book) = book(it.cgroup, it.book_exe) {
             // SAFETY: as above.
             add(unsafe { &raw mut (*book).lives.started_moved }, 1);
@@ -187,6 +189,7 @@ pub(crate) fn note_move(task: Task, state: TaskStateRef, now: &Counters) {
         (&raw mut (*it).split).write_volatile(*now);
         (&raw mut (*it).split_css).write_volatile(css_set as u64);
         (&raw mut (*it).split_cgroup).write_volatile(cgroup);
+        (*it).changes += u32::from(cgroup != (*it).cgroup);
         (&raw mut (*it).split_valid).write_volatile(1);
     }
 }

@@ -34,10 +34,7 @@ fn try_fork(parent: Task, child: Task) -> Result<(), Error> {
         from => {
             it.exe = from.map_or_else(|| executable(child), |from| from.get().exe);
             assign(state, cgroup::id_of_css_set(css_set));
-            if let Some(from) = from {
-                // The parent has been moved and will count that once it is switched out.
-                it.changes = from.get().changes + u32::from(it.cgroup != from.get().cgroup);
-            }
+            it.changes = from.map_or(0, |from| from.get().changes);
         }
     }
     if it.flags & TaskFlags::LEADER != 0
@@ -113,7 +110,6 @@ fn try_exit(ctx: &BtfTracePointContext) -> Result<(), Error> {
     if !last {
         return Ok(());
     }
-    state.change().flags |= TaskFlags::GROUP_DEAD;
     let leader = find(task.group_leader()).unwrap_or(state);
     let it = leader.get();
     if let Some(book) = book(it.cgroup, it.book_exe) {
@@ -121,13 +117,14 @@ fn try_exit(ctx: &BtfTracePointContext) -> Result<(), Error> {
         add(unsafe { &raw mut (*book).lives.ended_exit }, 1);
     }
     let known = leader.get().seen == 1 || signal::threads(signal) > 1;
-    if let Some(closed) = closed(key, known)? {
+    match closed(key, known)? {
         // SAFETY: a live map value; a process ends once.
-        unsafe {
+        Some(closed) => unsafe {
             (*closed).peak_pages = signal::peak_pages(signal);
-            (*closed).changes = u64::from(state.get().changes);
+            (*closed).changes = u64::from(it.changes);
             (*closed).ended_ns = boot_ns();
-        }
+        },
+        None => state.change().flags |= TaskFlags::UNKNOWN,
     }
     Ok(())
 }
@@ -164,7 +161,7 @@ pub(crate) fn close(task: Task, state: TaskStateRef) -> Result<(), Error> {
     let it = state.get();
     let key = ClosedKey { start: it.leader_start, tgid: task.tgid(), pad: 0 };
     // The last thread of a process that no collection has seen needs no entry: its (cgroup, executable) has all.
-    let made = closed(key, it.flags & TaskFlags::GROUP_DEAD == 0);
+    let made = closed(key, it.flags & TaskFlags::UNKNOWN == 0);
     forget(task);
     if let Some(closed) = made? {
         // SAFETY: a live map value; only addresses are taken.

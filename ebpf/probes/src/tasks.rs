@@ -50,10 +50,14 @@ fn try_task(seq: *mut aya_ebpf::bindings::seq_file, task: Task) -> Result<(), Er
             adopt(task, baseline == 0 || task.start() < baseline)?
         }
     };
+    let seen = state.get().seen == 1;
+    if state.has(TaskFlags::UNKNOWN) {
+        // Its book gets all of it at its last switch-out.
+        return Ok(());
+    }
     let record = RECORD.get_ptr_mut(0).ok_or(Error::NotCounted)?;
     // SAFETY: a live per-CPU map value; one reader at a time, and the program does not leave its CPU.
     let record = unsafe { &mut *record };
-    let seen = state.get().seen == 1;
     identify(task, state, record);
     measure(task, state, record);
 
@@ -65,6 +69,7 @@ fn try_task(seq: *mut aya_ebpf::bindings::seq_file, task: Task) -> Result<(), Er
         record.raw = raw;
     }
     divide(task, state, seq, record);
+    record.changes = state.get().changes;
     record.kind = RecordKind::TASK;
     if write(seq, record) {
         state.change().seen = 1;
@@ -124,7 +129,6 @@ fn divide(task: Task, state: TaskStateRef, seq: *mut aya_ebpf::bindings::seq_fil
     let css_set = task.css_set() as u64;
     record.cgroup = state.get().cgroup;
     record.book_exe = state.get().book_exe;
-    record.changes = state.get().changes;
     if css_set == state.get().css {
         void_split(state);
         subtract(&mut record.since, &record.raw, &state.get().mark);
@@ -138,7 +142,6 @@ fn divide(task: Task, state: TaskStateRef, seq: *mut aya_ebpf::bindings::seq_fil
     subtract(&mut record.since, &it.split, &it.mark);
     record.kind = RecordKind::PART;
     write(seq, record);
-    record.changes += u32::from(it.split_cgroup != it.cgroup);
     record.cgroup = it.split_cgroup;
     (_, record.book_exe) = place(it.split_cgroup, it.exe);
     subtract(&mut record.since, &record.raw, &it.split);

@@ -181,7 +181,9 @@ impl Collector {
     /// Credits OOM kills to their containers, once it is known whose limit each enforced.
     fn count_oom_kills(&mut self, accounting: &mut Accounting, attribution: &Attribution, names: &Names, now: u64) {
         let tracker = &mut self.oom_kills;
-        self.kmsg.poll(|line| tracker.line(line, now));
+        if tracker.is_waiting() || !self.kmsg.is_by_call() {
+            self.kmsg.poll(|line| tracker.line(line, now));
+        }
         for (oom, scope) in tracker.resolve(now, |cgroup| attribution.tree.path(cgroup).cloned()) {
             let owner = accounting.owner(oom.cgroup).cloned().unwrap_or(ContainerKey::Host);
             let name = names.get(&oom.exe).map_or(oom.comm.as_str(), |name| name);

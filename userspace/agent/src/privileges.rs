@@ -42,10 +42,10 @@ pub static NEEDS: &[Need] = &[
     },
     Need {
         capability: Capability::CAP_SYSLOG,
-        purpose: "open /dev/kmsg where kernel.dmesg_restrict is 1, for the scope of OOM kills",
+        purpose: "read the kernel's log where kernel.dmesg_restrict is 1, for the scope of OOM kills",
         required: false,
-        kept_when: "",
-        is_kept: |_| false,
+        kept_when: "where /dev/kmsg cannot be opened and the log is read by syslog(2)",
+        is_kept: |facts| facts.log_by_call,
     },
     Need {
         capability: Capability::CAP_DAC_READ_SEARCH,
@@ -72,6 +72,8 @@ pub struct Facts {
     pub unprivileged_bpf_disabled: u8,
     /// The kernel tells the number of a process's descriptors ([`descriptors::are_told`]).
     pub descriptors_are_told: bool,
+    /// The log is read by syslog(2) ([`crate::oom::Kmsg::is_by_call`]).
+    pub log_by_call: bool,
 }
 
 impl Facts {
@@ -82,6 +84,7 @@ impl Facts {
             release: release(&setting("osrelease")).unwrap_or((0, 0)),
             unprivileged_bpf_disabled: setting("unprivileged_bpf_disabled").trim().parse().unwrap_or(u8::MAX),
             descriptors_are_told: descriptors::are_told(proc),
+            log_by_call: false,
         }
     }
 
@@ -201,7 +204,7 @@ mod tests {
     use super::*;
 
     fn kept(release: (u32, u32), unprivileged_bpf_disabled: u8, descriptors_are_told: bool) -> Vec<Capability> {
-        let facts = Facts { release, unprivileged_bpf_disabled, descriptors_are_told };
+        let facts = Facts { release, unprivileged_bpf_disabled, descriptors_are_told, log_by_call: false };
         facts.kept().map(|need| need.capability).collect()
     }
 
@@ -217,7 +220,8 @@ mod tests {
 
     #[test]
     fn what_can_be_kept_says_when() {
-        let oldest = Facts { release: (0, 0), unprivileged_bpf_disabled: 2, descriptors_are_told: false };
+        let oldest =
+            Facts { release: (0, 0), unprivileged_bpf_disabled: 2, descriptors_are_told: false, log_by_call: true };
         for need in NEEDS {
             assert_eq!((need.is_kept)(&oldest), !need.kept_when.is_empty(), "{}", need.capability);
         }

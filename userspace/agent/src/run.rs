@@ -55,7 +55,7 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
     let (kernel, events) =
         Kernel::load(&options).context("cannot load the kernel programs; `podscope-agent -M` works without them")?;
     let kmsg = Kmsg::open("/dev/kmsg".as_ref(), &board);
-    let capabilities = drop_privileges();
+    let capabilities = drop_privileges(&kmsg);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
         let named = runtime::Config {
@@ -79,8 +79,8 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
 }
 
 /// Gives up what is not needed once all programs are attached, before any other thread exists. Names what is kept.
-fn drop_privileges() -> Vec<String> {
-    let facts = privileges::Facts::read("/proc".as_ref());
+fn drop_privileges(kmsg: &Kmsg) -> Vec<String> {
+    let facts = privileges::Facts { log_by_call: kmsg.is_by_call(), ..privileges::Facts::read("/proc".as_ref()) };
     match privileges::drop_to_needed(&facts) {
         Ok(kept) => kept.iter().map(ToString::to_string).collect(),
         Err(error) => {

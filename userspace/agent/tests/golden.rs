@@ -111,6 +111,8 @@ fn task(pid: u32, start: u64, exe: u64, used: u64) -> TaskRecord {
         kind: RecordKind::TASK,
         flags: TaskFlags::LEADER | TaskFlags::MEMORY,
         threads: 3,
+        changes: 0,
+        pad: 0,
         comm,
     }
 }
@@ -137,7 +139,7 @@ fn collect(
         (ClosedKey { start: 4_990 * SECOND, tgid: 10, pad: 0 }, ClosedKey { start: 4_991 * SECOND, tgid: 11, pad: 0 });
     accounting.take_task(&task(busy.tgid, busy.start, APP, 10 * seconds));
     if ended {
-        let closed = Closed { sums: counters(15), threads: 1, ended_ns: (4990 + seconds) * SECOND, peak_pages: 2000 };
+        let closed = Closed { sums: counters(15), changes: 0, ended_ns: (4990 + seconds) * SECOND, peak_pages: 2000 };
         accounting.take_closed(&gone, &closed);
         accounting.take_book(
             &BookKey { cgroup: CGROUP, exe: APP },

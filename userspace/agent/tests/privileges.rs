@@ -59,6 +59,7 @@ fn load(board: &Board) -> Result<(Kernel, Events), LoadError> {
     Kernel::load(&Options {
         wishes: Wishes { controller, hierarchy, trace_wait: false },
         max_tasks: 4096,
+        hash_state: false,
         max_cgroups: 64,
         max_books: 1024,
         without: Vec::new(),
@@ -143,7 +144,8 @@ fn what_was_opened_before_the_drop_goes_on() -> Result<(), Box<dyn Error>> {
 /// As on Linux 5.10; what counting descriptors needs there is tried by the call that is made there.
 fn old_kernels_keep_what_they_need() -> Result<(), Box<dyn Error>> {
     let other = Other::start();
-    let facts = Facts { release: (5, 10), unprivileged_bpf_disabled: 2, descriptors_are_told: false };
+    let facts =
+        Facts { release: (5, 10), unprivileged_bpf_disabled: 2, descriptors_are_told: false, log_by_call: false };
     let kept = drop_to_needed(&facts)?;
     assert_eq!(kept, [Capability::CAP_DAC_READ_SEARCH, Capability::CAP_BPF]);
     let _runtime = runtime();

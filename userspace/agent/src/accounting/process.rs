@@ -86,8 +86,8 @@ pub struct Process {
     pub(super) changes: u32,
     /// It was born in the interval that the running collection ends, and is seen for the first time.
     pub(super) born: bool,
-    /// The leader was seen by the running collection, and all its time belongs to one owner.
-    one_owner: bool,
+    /// The running collection has seen the leader.
+    leader_seen: bool,
     /// What threads that died before the agent came had used.
     dead_before: Counters,
     /// Sums over the living threads of the running collection: whole life, and since the last change of owner.
@@ -114,7 +114,7 @@ impl Process {
             book_exe: 0,
             changes: 0,
             born: false,
-            one_owner: false,
+            leader_seen: false,
             dead_before: Counters::ZERO,
             live: Counters::ZERO,
             live_since_mark: Counters::ZERO,
@@ -133,7 +133,7 @@ impl Process {
             self.last_pass = pass;
             self.live = Counters::ZERO;
             self.live_since_mark = Counters::ZERO;
-            self.one_owner = false;
+            self.leader_seen = false;
         }
         let mut raw = record.raw;
         raw.wait_ns += pending_wait;
@@ -141,6 +141,7 @@ impl Process {
         self.live_since_mark.add(&record.since);
         self.live_since_mark.wait_ns += pending_wait;
         let leader = record.flags & TaskFlags::LEADER != 0;
+        self.leader_seen |= leader;
         if leader || first_of_pass {
             self.ppid = record.ppid;
             self.comm = record.comm;
@@ -150,7 +151,6 @@ impl Process {
             self.cgroup = record.cgroup;
             self.threads = record.threads;
             self.kernel = record.flags & TaskFlags::KERNEL != 0;
-            self.one_owner = leader && record.raw == record.since;
         }
         if record.flags & TaskFlags::MEMORY != 0 && (leader || first_of_pass) {
             self.memory = memory_of(record, self.memory.peak);
@@ -188,12 +188,14 @@ impl Process {
 
     /// What a process that was born in this interval used before it became its executable in its container.
     fn before_owner(&self) -> Counters {
-        if self.one_owner { Counters::ZERO } else { self.total.since(&self.live_since_mark) }
+        // A leader that has a mark had another owner; one that has none had not, nor had its dead threads.
+        let one_owner = self.leader_seen && self.live == self.live_since_mark;
+        if one_owner { Counters::ZERO } else { self.total.since(&self.live_since_mark) }
     }
 
     /// Whether the series must end: the process's time has had another owner since it began.
     pub(super) fn has_changed(&self) -> bool {
-        self.series.as_ref().is_some_and(|series| series.changes != self.changes)
+        self.series.as_ref().is_some_and(|series| series.changes != self.changes || series.exe != self.exe)
     }
 
     /// Begins a series: at its birth where it was born in this interval, else at zero now.

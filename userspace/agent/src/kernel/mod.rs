@@ -3,6 +3,7 @@
 
 pub mod btf;
 mod events;
+mod klog;
 mod load;
 pub mod offsets;
 pub mod programs;
@@ -18,6 +19,7 @@ use aya_log::EbpfLogger;
 use podscope_abi::{Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, TaskRecord};
 
 pub use events::{Event, Events, Oom, text};
+pub use klog::KernelLog;
 pub use load::{LoadError, Options};
 pub use sys::Table;
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::line::{Joiner, Line, Record};
+use crate::kernel::KernelLog;
 use crate::status::{Board, Kind, State};
 
 /// Its name on the board.
@@ -25,22 +26,44 @@ pub struct Kmsg {
     next: Option<u64>,
     lost: u64,
     buffer: Vec<u8>,
+    by_call: bool,
 }
 
 impl Kmsg {
-    /// Opens the log (`/dev/kmsg`) at its end. That it cannot be read is a state on the board; polls then give nothing.
+    /// Opens the log (`/dev/kmsg`) at its end, or reads it by syslog(2) where that is refused. That it cannot be read is a state on the board; polls then give nothing.
     pub fn open(path: &Path, board: &Board) -> Self {
-        let opened = open_at_end(path);
-        let state = match &opened {
-            Ok(_) => State::Up,
-            Err(error) => State::Absent { reason: reason(path, error) },
+        Self::open_or(path, KernelLog::open, board)
+    }
+
+    fn open_or(path: &Path, by_call: impl FnOnce() -> io::Result<KernelLog>, board: &Board) -> Self {
+        let refused = match open_at_end(path) {
+            Ok(file) => {
+                board.set(Kind::Source, NAME, State::Up);
+                return Self::of(Some(Box::new(file)), board.clone());
+            }
+            Err(error) => reason(path, &error),
         };
-        board.set(Kind::Source, NAME, state);
-        Self::of(opened.ok().map(|file| Box::new(file) as _), board.clone())
+        match by_call() {
+            Ok(log) => {
+                board.set(Kind::Source, NAME, State::Up);
+                Self { by_call: true, ..Self::of(Some(Box::new(log)), board.clone()) }
+            }
+            Err(error) => {
+                let reason = format!("{refused}; syslog(2) says: {error}");
+                board.set(Kind::Source, NAME, State::Absent { reason });
+                Self::of(None, board.clone())
+            }
+        }
+    }
+
+    /// Whether the log is read by syslog(2), because its file cannot be opened: each reading then costs, and it may
+    /// need CAP_SYSLOG.
+    pub fn is_by_call(&self) -> bool {
+        self.by_call
     }
 
     fn of(source: Option<Box<dyn Read + Send>>, board: Board) -> Self {
-        Self { source, board, joiner: Joiner::default(), next: None, lost: 0, buffer: vec![0; BUFFER] }
+        Self { source, board, joiner: Joiner::default(), next: None, lost: 0, buffer: vec![0; BUFFER], by_call: false }
     }
 
     /// Reads what was logged since the last poll, passes on what tells of OOM kills, and returns how many records it
@@ -174,9 +197,19 @@ mod tests {
     #[test]
     fn a_missing_log_is_a_state_with_advice() {
         let board = Board::default();
-        let mut kmsg = Kmsg::open(Path::new("/nonexistent/kmsg"), &board);
+        let refused = || Err(io::Error::from(ErrorKind::PermissionDenied));
+        let mut kmsg = Kmsg::open_or(Path::new("/nonexistent/kmsg"), refused, &board);
         assert_eq!(kmsg.poll(|_| ()), 0);
         assert!(matches!(state(&board), State::Absent { reason }
-            if reason.contains("/nonexistent/kmsg") && reason.contains("mount the host's")));
+            if reason.contains("/nonexistent/kmsg") && reason.contains("mount the host's") && reason.contains("syslog(2)")));
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_read_by_call() {
+        let board = Board::default();
+        let mut kmsg = Kmsg::open(Path::new("/nonexistent/kmsg"), &board);
+        assert!(kmsg.is_by_call() && state(&board).is_up());
+        std::fs::write("/dev/kmsg", "podscope: a record for a test\n").unwrap();
+        assert!(kmsg.poll(|_| ()) > 0);
     }
 }

@@ -184,6 +184,11 @@ impl OomTracker {
         self.lines.remove(at).map(|(_, line)| line)
     }
 
+    /// Whether a kill waits for its line.
+    pub fn is_waiting(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Kills that were not counted because too many came between two collections.
     pub fn dropped(&self) -> u64 {
         self.dropped

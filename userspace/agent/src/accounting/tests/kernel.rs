@@ -2,7 +2,8 @@
 //! written down a second time. Beside the books it keeps the truth: who burned what, at the moment it was burned.
 //!
 //! Left out is what the programs resolve in one timeslice: a thread other than the leader that is moved runs again
-//! only after the move was noticed, and no task is moved twice within one stay on a CPU.
+//! only after the move was noticed, and no task is moved twice within one stay on a CPU. Nor does a thread with a pid
+//! below its leader's execute: while the iterator passes it would be visited under both.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeBounds;
@@ -10,6 +11,7 @@ use std::ops::RangeBounds;
 use podscope_abi::{Book, BookKey, Closed, Counters, EXE_OTHER, EXES_PER_CGROUP, RecordKind, TaskFlags, TaskRecord};
 
 use super::super::{Accounting, Moment, Outcome, ProcessKey};
+use super::amount;
 
 /// The run queues' clock runs behind the monotonic one by so much.
 const QUEUE_CLOCK_BEHIND: u64 = 5_000;
@@ -28,9 +30,10 @@ struct State {
     exe: u64,
     book_exe: u64,
     changes: u32,
+    leader: bool,
     older: bool,
     seen: bool,
-    group_dead: bool,
+    unknown: bool,
 }
 
 struct Task {
@@ -152,15 +155,17 @@ impl Kernel {
             exe,
             book_exe,
             changes,
+            leader: false,
             older: false,
             seen: false,
-            group_dead: false,
+            unknown: false,
         }
     }
 
     /// A child of `parent`: a process where `pid` is new as a thread group, else a thread.
     fn clone_task(&mut self, parent: u32, as_thread: bool, into: Option<u64>) -> u32 {
-        self.on_cpu(parent);
+        // What makes a task has run.
+        self.run(parent, &amount(1), false);
         let pid = self.free_pid();
         let (process, exe) = (self.tasks[&parent].process, self.groups[&self.tasks[&parent].process].exe);
         let cgroup = into.unwrap_or(self.tasks[&parent].cgroup);
@@ -170,8 +175,9 @@ impl Kernel {
         }
         let state = self.attached.then(|| {
             let from = self.tasks[&parent].state.clone();
-            let changes = from.as_ref().map_or(0, |from| from.changes + u32::from(from.cgroup != cgroup));
-            let state = self.new_state(cgroup, exe, changes);
+            let changes = from.as_ref().map_or(0, |from| from.changes);
+            let mut state = self.new_state(cgroup, exe, changes);
+            state.leader = !as_thread;
             if !as_thread {
                 self.book(cgroup, state.book_exe).lives.started_fork += 1;
             }
@@ -261,26 +267,39 @@ impl Kernel {
         let Some(state) = &task.state else { return };
         let (from, to, split, exe) = (state.cgroup, task.cgroup, state.split, state.exe);
         if from != to {
-            let upto = split.filter(|(css, _)| *css == to).map_or(task.counters, |(_, upto)| upto);
-            let (leader, old_exe) = (self.is_leader(pid), state.book_exe);
+            let noticed = split.filter(|(css, _)| *css == to);
+            let upto = noticed.map_or(task.counters, |(_, upto)| upto);
+            let (leader, old_exe) = (state.leader, state.book_exe);
             self.charge(pid, &upto);
             let new_exe = self.place(to, exe);
             let state = self.state(pid);
             (state.cgroup, state.book_exe) = (to, new_exe);
-            state.changes += 1;
+            state.changes += u32::from(noticed.is_none());
             if leader {
                 self.book(from, old_exe).lives.ended_moved += 1;
                 self.book(to, new_exe).lives.started_moved += 1;
             }
         }
-        self.state(pid).split = None;
+        self.void_split(pid, from == to);
+    }
+
+    fn void_split(&mut self, pid: u32, unused: bool) {
+        let state = self.state(pid);
+        if state.split.take().is_some() {
+            state.changes += u32::from(unused);
+        }
     }
 
     fn note_move(&mut self, pid: u32) {
         let task = self.tasks.get_mut(&pid).unwrap();
         let (to, counters) = (task.cgroup, task.counters);
         let Some(state) = &mut task.state else { return };
-        state.split = (state.cgroup != to).then_some((to, counters));
+        if state.cgroup == to {
+            self.void_split(pid, true);
+        } else {
+            state.split = Some((to, counters));
+            state.changes += 1;
+        }
     }
 
     /// Moves a whole thread group; the programs' hook sees the leader alone.
@@ -304,10 +323,10 @@ impl Kernel {
 
     pub(super) fn exec(&mut self, pid: u32, exe: u64) {
         let process = self.tasks[&pid].process;
-        if self.threads(process).iter().any(|thread| self.tasks[thread].exiting) {
+        if pid < process.tgid || self.threads(process).iter().any(|thread| self.tasks[thread].exiting) {
             return;
         }
-        self.on_cpu(pid);
+        self.run(pid, &amount(1), false);
         for other in self.threads(process).into_iter().filter(|other| *other != pid) {
             self.exit(other);
             self.close(other);
@@ -329,6 +348,7 @@ impl Kernel {
         let state = self.state(pid);
         (state.exe, state.book_exe) = (exe, new_exe);
         state.changes += 1;
+        state.leader = true;
         self.book(cgroup, new_exe).lives.started_exec += 1;
     }
 
@@ -342,8 +362,6 @@ impl Kernel {
         if self.tasks[&pid].state.is_none() || threads.iter().any(|thread| !self.tasks[thread].exiting) {
             return;
         }
-        self.state(pid).group_dead = true;
-        let changes = u64::from(self.state(pid).changes);
         let zombie = self.groups[&process].zombie.clone();
         let count = threads.len() + usize::from(zombie.is_some());
         let leader = zombie
@@ -353,7 +371,9 @@ impl Kernel {
         let ended_ns = self.now;
         if leader.seen || count > 1 || self.closed.contains_key(&process) {
             let closed = self.closed.entry(process).or_default();
-            (closed.ended_ns, closed.changes) = (ended_ns, changes);
+            (closed.ended_ns, closed.changes) = (ended_ns, leader.changes.into());
+        } else {
+            self.state(pid).unknown = true;
         }
     }
 
@@ -373,8 +393,7 @@ impl Kernel {
         let counters = self.tasks[&pid].counters;
         if self.tasks[&pid].state.is_some() {
             self.charge(pid, &counters);
-            let dead = self.state(pid).group_dead;
-            if !dead || self.closed.contains_key(&process) {
+            if !self.state(pid).unknown || self.closed.contains_key(&process) {
                 self.closed.entry(process).or_default().sums.add(&counters);
             }
         }
@@ -443,13 +462,16 @@ impl Kernel {
         if self.tasks[&pid].state.is_none() {
             self.adopt(pid);
         }
+        if self.state(pid).unknown {
+            return;
+        }
         let task = &self.tasks[&pid];
-        let mut state = task.state.clone().unwrap();
+        let state = task.state.clone().unwrap();
         let mut record: TaskRecord = bytemuck::Zeroable::zeroed();
         record.raw = task.counters;
         (record.pid, record.tgid, record.leader_start) = (pid, task.process.tgid, task.process.start);
         (record.exe, record.cgroup, record.book_exe) = (state.exe, state.cgroup, state.book_exe);
-        (record.changes, record.threads) = (state.changes, self.threads(task.process).len() as u32);
+        record.threads = self.threads(task.process).len() as u32;
         if self.is_leader(pid) {
             record.flags |= TaskFlags::LEADER;
         }
@@ -469,31 +491,33 @@ impl Kernel {
             record.raw = raw;
         }
         record.since = record.raw.since(&state.mark);
-        if task.cgroup == state.cgroup {
-            state.split = None;
+        let css = task.cgroup;
+        if css == state.cgroup {
+            self.void_split(pid, true);
         } else {
-            let css = task.cgroup;
-            let split = state.split.filter(|(to, _)| *to == css).unwrap_or((css, task.counters));
-            state.split = Some(split);
+            if state.split.is_none_or(|(to, _)| to != css) {
+                self.note_move(pid);
+            }
+            let split = self.state(pid).split.unwrap().1;
             record.kind = RecordKind::PART;
-            record.since = split.1.since(&state.mark);
+            record.since = split.since(&state.mark);
             accounting.take_task(&record);
-            record.changes += 1;
             record.cgroup = css;
             record.book_exe = self.place(css, state.exe);
-            record.since = record.raw.since(&split.1);
+            record.since = record.raw.since(&split);
         }
         record.kind = RecordKind::TASK;
+        record.changes = self.state(pid).changes;
         accounting.take_task(&record);
-        state.seen = true;
-        *self.state(pid) = state;
+        self.state(pid).seen = true;
     }
 
     fn adopt(&mut self, pid: u32) {
         let burner = self.burner(pid);
         let mut state = self.new_state(burner.cgroup, burner.exe, 0);
         (state.older, state.mark) = (true, self.tasks[&pid].counters);
-        if self.is_leader(pid) {
+        state.leader = self.is_leader(pid);
+        if state.leader {
             *self.older.entry((state.cgroup, state.book_exe)).or_default() += 1;
         }
         self.tasks.get_mut(&pid).unwrap().state = Some(state);

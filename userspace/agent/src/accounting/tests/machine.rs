@@ -110,8 +110,10 @@ pub(super) struct Machine {
     groups: Vec<Group>,
     deaths: Deaths,
     executables: u8,
-    /// Truth that was published under an earlier name of a container.
-    renamed: HashMap<ContainerKey, Counters>,
+    /// The first collection is over.
+    watched: bool,
+    /// Sums of containers that began anew since: they got another name, or were dropped with their cgroups.
+    earlier: HashMap<ContainerKey, Counters>,
 }
 
 /// Time between collections.
@@ -127,7 +129,8 @@ impl Machine {
             groups: Vec::new(),
             deaths,
             executables: 5,
-            renamed: HashMap::new(),
+            watched: false,
+            earlier: HashMap::new(),
         };
         machine.groups.push(Group { id: ROOT, owner: ContainerKey::Host, known_at: 0, removed: false });
         machine.make(0);
@@ -172,11 +175,14 @@ impl Machine {
 
     fn rename(&mut self, number: u8) {
         let owner = self.groups[usize::from(number) % self.groups.len()].owner.clone();
-        if let Some(container) = self.accounting.containers.get(&owner) {
-            self.renamed.entry(owner.clone()).or_default().add(&container.sums);
-            self.published.forget(&owner);
-        }
+        self.begin_anew(&owner);
         self.accounting.restart(&owner);
+    }
+
+    fn begin_anew(&mut self, owner: &ContainerKey) {
+        if let Some(sums) = self.published.forget(owner) {
+            self.earlier.entry(owner.clone()).or_default().add(&sums);
+        }
     }
 
     pub(super) fn tick(&mut self) {
@@ -188,31 +194,41 @@ impl Machine {
         living[usize::from(number) % living.len()]
     }
 
-    pub(super) fn act(&mut self, act: Act, deadly: bool) {
+    pub(super) fn act(&mut self, act: Act, collecting: bool) {
         self.tick();
-        let group = |number: u8| self.pick_group(number);
-        if let Act::Fork(number) | Act::ForkInto(number, _) = act {
-            let into = if let Act::ForkInto(_, to) = act { Some(group(to)) } else { None };
-            self.kernel.fork(self.kernel.pick(number).unwrap_or(1), into);
+        match act {
+            Act::Fork(number) => {
+                self.kernel.fork(self.kernel.pick(number).unwrap_or(1), None);
+            }
+            Act::ForkInto(number, to) => {
+                let into = Some(self.pick_group(to));
+                self.kernel.fork(self.kernel.pick(number).unwrap_or(1), into);
+            }
+            Act::Close(number, ns) if !collecting || self.deaths == Deaths::AtAnyMoment => {
+                if let Some(pid) = self.kernel.pick_exiting(number) {
+                    self.kernel.run(pid, &amount(ns.into()), false);
+                    self.kernel.close(pid);
+                }
+            }
+            act => self.act_of_a_task(act, collecting),
         }
-        if let Act::Close(number, ns) = act
-            && let Some(pid) = self.kernel.pick_exiting(number).filter(|_| deadly)
-        {
-            self.kernel.run(pid, &amount(ns.into()), false);
-            self.kernel.close(pid);
-        }
+    }
+
+    fn act_of_a_task(&mut self, act: Act, collecting: bool) {
         let Some(pid) = self.kernel.pick(act.number()) else { return };
         match act {
             Act::Fork(_) | Act::ForkInto(..) | Act::Close(..) => {}
             Act::Thread(_) => {
                 self.kernel.thread(pid);
             }
-            // A thread that executes has the others die, and takes the place of its leader.
-            Act::Exec(..) if !deadly && !self.kernel.is_alone(pid) => {}
+            // The deaths of its other threads would reach the closings later than its new name the tasks.
+            Act::Exec(..) if (collecting || !self.watched) && !self.kernel.is_alone(pid) => {}
             Act::Exec(_, exe) => self.kernel.exec(pid, 1 + u64::from(exe % self.executables)),
             Act::Run(_, ns, out) => self.kernel.run(pid, &amount(ns.into()), out),
             Act::Queue(_) => self.kernel.queue(pid),
-            Act::Move(_, to) => self.kernel.move_process(pid, group(to)),
+            Act::Move(_, to) => self.kernel.move_process(pid, self.pick_group(to)),
+            // What exits while it is seen for the first time would be counted as living from then on.
+            Act::Exit(_) | Act::ExitGroup(_) if !self.watched => {}
             Act::Exit(_) => self.kernel.exit(pid),
             Act::ExitGroup(_) => self.kernel.exit_group(pid),
         }
@@ -230,21 +246,27 @@ impl Machine {
 
     /// One collection, with what happens before and during it.
     pub(super) fn collect(&mut self, acts: &[Vec<Act>; 4]) {
-        let deadly = self.deaths == Deaths::AtAnyMoment;
-        acts[0].iter().for_each(|act| self.act(*act, true));
+        acts[0].iter().for_each(|act| self.act(*act, false));
         self.kernel.now = (self.kernel.now / INTERVAL + 1) * INTERVAL;
         let now = self.kernel.moment();
         self.accounting.begin(now);
         self.kernel.give_books(&mut self.accounting);
-        acts[1].iter().for_each(|act| self.act(*act, deadly));
+        acts[1].iter().for_each(|act| self.act(*act, true));
         self.kernel.give_closed(&mut self.accounting);
-        acts[2].iter().for_each(|act| self.act(*act, deadly));
+        acts[2].iter().for_each(|act| self.act(*act, true));
         let half = self.kernel.half();
         self.kernel.give_tasks(&mut self.accounting, ..half);
-        acts[3].iter().for_each(|act| self.act(*act, deadly));
+        acts[3].iter().for_each(|act| self.act(*act, true));
         self.kernel.give_tasks(&mut self.accounting, half..);
         let outcome = self.finish_collection();
         self.kernel.obey(&outcome);
+        self.watched = true;
+        for group in 0..self.groups.len() {
+            let owner = self.groups[group].owner.clone();
+            if !self.accounting.containers.contains_key(&owner) {
+                self.begin_anew(&owner);
+            }
+        }
         self.published.take(&self.accounting, &outcome);
         self.check_always();
     }
@@ -340,12 +362,11 @@ impl Machine {
         }
         for (key, container) in &self.accounting.containers {
             let mut ours = container.sums;
-            ours.add(&self.renamed.get(key).copied().unwrap_or_default());
+            ours.add(&self.earlier.get(key).copied().unwrap_or_default());
             assert_eq!(ours, truth.get(key).copied().unwrap_or_default(), "{key:?}: increments since the start");
         }
         for key in truth.keys().filter(|key| !self.accounting.containers.contains_key(key)) {
-            let mut ours = self.renamed.get(key).copied().unwrap_or_default();
-            ours.add(&self.published.last_sums(key));
+            let ours = self.earlier.get(key).copied().unwrap_or_default();
             assert_eq!(ours, truth[key], "{key:?}: it was all out before it was dropped");
         }
         self.check_lives();
@@ -362,7 +383,7 @@ impl Machine {
         }
         for (key, container) in &self.accounting.containers {
             assert_eq!(container.processes as i64, living.get(key).copied().unwrap_or(0), "{key:?}: living");
-            if self.renamed.contains_key(key) {
+            if self.earlier.contains_key(key) {
                 continue;
             }
             for (exe, executable) in &container.executables {

@@ -52,7 +52,11 @@ impl Published {
             }
             let mut sum = self.increments.get(key).copied().unwrap_or_default();
             sum.add(&container.remainder);
-            assert_eq!(sum, container.sums, "{key:?}: streams and remainder are the sum");
+            assert_eq!(
+                sum, container.sums,
+                "{key:?}: streams and remainder are the sum {:?} {:?}",
+                container.exported.run_ns, container.remainder.run_ns
+            );
         }
         let ended = outcome.ended.iter().filter(|ended| !accounting.processes.contains_key(&ended.key));
         self.over = ended.map(|ended| (ended.key, ended.process.total)).collect();
@@ -85,16 +89,11 @@ impl Published {
         }
     }
 
-    /// A container is published under another name from now on.
-    pub(super) fn forget(&mut self, container: &ContainerKey) {
+    /// A container begins anew; returns its last sums.
+    pub(super) fn forget(&mut self, container: &ContainerKey) -> Option<Counters> {
         self.streams.retain(|(_, owner, _), _| owner != container);
-        self.containers.remove(container);
         self.increments.remove(container);
-    }
-
-    /// The last that was published of a container.
-    pub(super) fn last_sums(&self, container: &ContainerKey) -> Counters {
-        self.containers.get(container).map_or(Counters::ZERO, |container| container.sums)
+        self.containers.remove(container).map(|container| container.sums)
     }
 }
 
