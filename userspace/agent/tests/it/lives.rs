@@ -207,15 +207,12 @@ async fn a_process_that_moves_leaves_what_it_burned_where_it_burned_it() {
 
     // One that sleeps all the while has moved too.
     let shell = from.pid();
-    for (container, count) in [(&to, 2.0), (&from, 1.0), (&to, 2.0)] {
+    let moves = |page: &Page| lives(page, &to, "busybox", "moved", "moved");
+    for (container, living, moved) in [(&to, 2.0, (1.0, 0.0)), (&from, 1.0, (1.0, 1.0)), (&to, 2.0, (2.0, 1.0))] {
         enter(&cpu_dir(container.cgroup()), shell);
         let page = agent.settled();
-        let id = [("container_id", to.id())];
-        assert_eq!(page.one("podscope_container_process_count", &id), count);
-        let balance = |kind: &str| page.sum(&format!("podscope_container_process_{kind}_total"), &id);
-        // The spinner there is older than the agent or not, but never moves.
-        let moved = [("podscope_process_start_type", "moved"), ("podscope_process_end_type", "moved")];
-        println!("moves: {} {} {moved:?}", balance("started"), balance("ended"));
+        assert_eq!(page.one("podscope_container_process_count", &[("container_id", to.id())]), living);
+        assert_eq!(moves(&page), moved);
     }
 }
 
