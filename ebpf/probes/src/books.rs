@@ -143,6 +143,7 @@ pub(crate) fn follow_move(task: Task, state: TaskStateRef) {
 #[inline(always)]
 pub(crate) fn void_split(state: TaskStateRef) {
     if state.get().split_valid != 0 {
+        count_move(state, state.get().cgroup);
         let it = state.change();
         it.split_valid = 0;
         it.changes += 1;
@@ -153,6 +154,7 @@ pub(crate) fn void_split(state: TaskStateRef) {
 fn moved(task: Task, state: TaskStateRef, css_set: *const u8) {
     let it = state.change();
     let cgroup = cgroup::id_of_css_set(css_set);
+    count_move(state, cgroup);
     if cgroup != it.cgroup {
         if it.split_valid == 1 && it.split_css == css_set as u64 {
             let split = it.split;
@@ -162,19 +164,31 @@ fn moved(task: Task, state: TaskStateRef, css_set: *const u8) {
             charge(state, &now);
             it.changes += 1;
         }
-        let leader = it.flags & TaskFlags::LEADER != 0;
-        if leader && let Some(book) = book(it.cgroup, it.book_exe) {
-            // SAFETY: a live map value; only the address is taken.
-            add(unsafe { &raw mut (*book).lives.ended_moved }, 1);
-        }
         assign(state, cgroup);
-        if leader && let Some(book) = book(it.cgroup, it.book_exe) {
-            // SAFETY: as above.
-            add(unsafe { &raw mut (*book).lives.started_moved }, 1);
-        }
     }
     it.css = css_set as u64;
     it.split_valid = 0;
+}
+
+/// Counts a process's move, once: when its leader is first found in another cgroup than before, even asleep. To be
+/// called before the split or the cgroup changes, which say where it was found last.
+#[inline(never)]
+fn count_move(state: TaskStateRef, to: u64) {
+    let it = state.get();
+    let from = if it.split_valid == 1 { it.split_cgroup } else { it.cgroup };
+    if from == to || it.flags & TaskFlags::LEADER == 0 {
+        return;
+    }
+    let (_, exe) = place(from, it.exe);
+    if let Some(book) = book(from, exe) {
+        // SAFETY: a live map value; only the address is taken.
+        add(unsafe { &raw mut (*book).lives.ended_moved }, 1);
+    }
+    let (_, exe) = place(to, it.exe);
+    if let Some(book) = book(to, exe) {
+        // SAFETY: as above.
+        add(unsafe { &raw mut (*book).lives.started_moved }, 1);
+    }
 }
 
 /// Publishes, from outside of the task's own path, how far its counters had come when it was found moved.
@@ -183,6 +197,7 @@ pub(crate) fn note_move(task: Task, state: TaskStateRef, now: &Counters) {
     let it = &raw mut *state.change();
     let css_set = task.css_set();
     let cgroup = cgroup::id_of_css_set(css_set);
+    count_move(state, cgroup);
     // SAFETY: live state; volatile, so that the compiler keeps the order in which the switch-out relies on it.
     unsafe {
         (&raw mut (*it).split_valid).write_volatile(0);

@@ -1,6 +1,5 @@
 //! Whose process it is, while containers and their runtime come, go and hang.
 
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use xtask::rig::{Container, ContainerSpec, Pod, PodSpec, Qos, Rig};
@@ -9,27 +8,11 @@ use crate::support::agent::Agent;
 use crate::support::kernel::{cpu_dir, enter, freeze, procs, thaw};
 use crate::support::page::Page;
 use crate::support::watch::Watch;
-use crate::support::{eventually, pod, rig, script, turn, work};
+use crate::support::{Host, eventually, pod, rig, script, turn, work};
 
 /// What a container's first process burns before it is one: the runtime's own program, until the kernel's clock ticks.
 const ENTRY: f64 = 0.004;
 const CPU: &str = "podscope_container_process_cpu_time_seconds_total";
-
-/// A process on the host that does nothing; killed with this value.
-struct Sleeper(Child);
-
-impl Sleeper {
-    fn start() -> Self {
-        Self(Command::new("sleep").arg("600").spawn().unwrap())
-    }
-}
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Whether a process is published under the names of its pod and container.
 fn is_named(page: &Page, pid: u32, pod: &Pod, name: &str, container: &Container) -> bool {
@@ -175,13 +158,13 @@ async fn a_frozen_containerd_loses_nothing() {
     let (pod, container) = steady(&rig).await;
     let agent = Agent::beside(&rig, &[]);
     // A container that no runtime knows: the agent has to ask.
-    let stranger = Sleeper::start();
+    let stranger = Host::start("sleep", &["600"]);
     let id = "0123456789abcdef".repeat(4);
     let dir = cpu_dir(&format!("{}/{id}", pod.cgroup()));
     std::fs::create_dir(&dir).unwrap();
     loses_nothing(&agent, &container, async || {
         rig.freeze().unwrap();
-        enter(&dir, stranger.0.id());
+        enter(&dir, stranger.pid());
         let reason = agent.becomes("runtime", "absent");
         println!("frozen: {reason}");
         // Others may be on this host, so these are lower bounds.

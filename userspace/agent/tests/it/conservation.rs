@@ -9,7 +9,7 @@ use crate::support::agent::Agent;
 use crate::support::kernel::{cpu_dir, enter, freeze, procs, thaw};
 use crate::support::page::Page;
 use crate::support::watch::{Increments, Watch};
-use crate::support::{eventually, pod, rig, script, turn};
+use crate::support::{eventually, pod, rig, running, script, turn};
 
 /// How long the work runs.
 const SPAN: Duration = Duration::from_secs(12);
@@ -84,11 +84,7 @@ fn move_about(container: &Container) {
     let outer = cpu_dir(container.cgroup());
     let inner = outer.join("inner");
     std::fs::create_dir_all(&inner).unwrap();
-    let spinner = procs(&outer).into_iter().find(|pid| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.starts_with(b"podscope-load\0spin")
-    });
-    let spinner = spinner.expect("a spinner in the container");
+    let spinner = running(container, "podscope-load spin")[0];
     for _ in 0..3 {
         sleep(SPAN / 8);
         enter(&inner, spinner);

@@ -6,5 +6,6 @@ mod attribution;
 mod command_line;
 mod conservation;
 mod faults;
+mod lives;
 mod process;
 mod support;

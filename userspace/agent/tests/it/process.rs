@@ -1,7 +1,6 @@
 //! One process's figures against what /proc says of it, while it does not run.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use xtask::rig::{Container, ContainerSpec};
 use crate::support::agent::Agent;
 use crate::support::kernel::{adopt, cpu_dir, freeze, keyed, pin, proc_file, procs, schedstat, stat, thaw};
 use crate::support::page::{Labels, Page};
-use crate::support::{eventually, pod, rig, turn};
+use crate::support::{Host, eventually, pod, rig, running, turn};
 
 const SPAN: Duration = Duration::from_secs(3);
 /// The kernel keeps memory counters per CPU and lets each be off by up to 32 pages or twice the CPUs
@@ -24,27 +23,11 @@ const WORK: &str = "podscope-load spin 0 & podscope-load spin 0 & podscope-load 
     held=$(head -c 12000000 /dev/zero | tr '\\0' x); unset held
     while :; do echo text > /tmp/written; read -r line < /tmp/written; done";
 
-/// A process of the host that reads a file past the page cache, in a container's cgroup.
-struct Reader(Child);
-
-impl Reader {
-    /// Begins to read at once; takes a third of a second of CPU time.
-    fn start(container: &Container, folder: &Path) -> Self {
-        let file = folder.join("to-read");
-        std::fs::write(&file, vec![b'x'; 64 << 20]).unwrap();
-        let mut command = Command::new("dd");
-        command.arg(format!("if={}", file.display())).args(["of=/dev/null", "bs=4096", "iflag=direct"]);
-        let child = command.stderr(Stdio::null()).spawn().unwrap();
-        adopt(container, child.id());
-        Self(child)
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Reads a file past the page cache, which takes a third of a second of CPU time.
+fn read(folder: &Path) -> Host {
+    let file = folder.join("to-read");
+    std::fs::write(&file, vec![b'x'; 64 << 20]).unwrap();
+    Host::start("dd", &[&format!("if={}", file.display()), "of=/dev/null", "bs=4096", "iflag=direct"])
 }
 
 /// A counter of a process: metric, label, the kernel's word in the metric's unit.
@@ -121,13 +104,6 @@ fn check_holdings(pid: u32, page: &Page) {
     assert!((-0.02..1.0).contains(&(uptime - published)), "process {pid}: {published} s, the kernel: {uptime} s");
 }
 
-fn running(container: &Container, words: &str) -> Vec<u32> {
-    let wanted = words.replace(' ', "\0");
-    let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let pids = procs(&cpu_dir(container.cgroup()));
-    pids.into_iter().filter(|pid| line(pid).starts_with(wanted.as_bytes())).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_is_what_proc_says_of_it() {
     let _turn = turn().await;
@@ -142,7 +118,8 @@ async fn a_process_is_what_proc_says_of_it() {
     spinners.iter().for_each(|pid| pin(*pid, 0));
     eventually("the shell writes", || (keyed(container.pid(), "io", "syscw") > 1000).then_some(()));
 
-    let reader = Reader::start(&container, rig.dir());
+    let reader = read(rig.dir());
+    adopt(&container, reader.pid());
     freeze(&[&container]);
     let pids = procs(&cpu_dir(container.cgroup()));
     assert_eq!(pids.len(), 6, "{pids:?}");
@@ -150,7 +127,7 @@ async fn a_process_is_what_proc_says_of_it() {
     let then: Vec<_> = pids.iter().map(|pid| counters(*pid)).collect();
     thaw(&[&container]);
     sleep(SPAN);
-    let ended = || proc_file(reader.0.id(), "stat").contains(") Z ");
+    let ended = || proc_file(reader.pid(), "stat").contains(") Z ");
     eventually("the reader has ended", || ended().then_some(()));
     freeze(&[&container]);
     let after = agent.settled();
@@ -158,7 +135,7 @@ async fn a_process_is_what_proc_says_of_it() {
         let now = counters(*pid);
         check_counters(*pid, (&before, then), (&after, &now));
         // The reader has ended and waits for its parent: it holds nothing, and its counters are final.
-        if *pid != reader.0.id() {
+        if *pid != reader.pid() {
             check_holdings(*pid, &after);
         }
     }
@@ -172,6 +149,6 @@ async fn a_process_is_what_proc_says_of_it() {
     let (peak, now) = (keyed(shell, "status", "VmHWM"), keyed(shell, "status", "VmRSS"));
     assert!(peak > now + 8_000, "the shell's memory has not fallen: {now} of {peak} kB");
     assert!(keyed(shell, "io", "write_bytes") > 1 << 20, "the shell has not written");
-    assert!(keyed(reader.0.id(), "io", "read_bytes") > 1 << 20, "the reader has not read past the page cache");
+    assert!(keyed(reader.pid(), "io", "read_bytes") > 1 << 20, "the reader has not read past the page cache");
     thaw(&[&container]);
 }

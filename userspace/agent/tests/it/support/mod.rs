@@ -5,6 +5,7 @@ pub(crate) mod kernel;
 pub(crate) mod page;
 pub(crate) mod watch;
 
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -52,4 +53,35 @@ pub(crate) async fn script(pod: &Pod, name: &str, script: &str) -> Container {
 pub(crate) async fn work(pod: &Pod, name: &str, words: &str) -> Container {
     let argv = std::iter::once("podscope-load").chain(words.split(' '));
     pod.container(ContainerSpec::new(name, argv)).await.unwrap()
+}
+
+/// The processes directly in a container's cgroup whose command line begins with these words.
+pub fn running(container: &Container, words: &str) -> Vec<u32> {
+    let wanted = words.replace(' ', "\0");
+    let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let pids = kernel::procs(&kernel::cpu_dir(container.cgroup()));
+    pids.into_iter().filter(|pid| line(pid).starts_with(wanted.as_bytes())).collect()
+}
+
+/// A process that the test starts on the host; killed with this value.
+pub struct Host(Child);
+
+impl Host {
+    /// Starts a program.
+    pub fn start(program: &str, args: &[&str]) -> Self {
+        let child = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).spawn();
+        Self(child.unwrap_or_else(|error| panic!("{program}: {error}")))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
