@@ -85,7 +85,8 @@ fn build(debug: bool) -> Result<PathBuf> {
     Ok(target().join(if debug { "debug" } else { "release" }))
 }
 
-fn target() -> PathBuf {
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
     let set = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     set.unwrap_or_else(|| crate::repository().join("target"))
 }
@@ -212,7 +213,7 @@ impl Agent {
 }
 
 /// Ends a child with SIGTERM, and with SIGKILL where that does not help.
-fn end(child: &mut Child, as_root: bool) -> Result<std::process::ExitStatus> {
+pub(crate) fn end(child: &mut Child, as_root: bool) -> Result<std::process::ExitStatus> {
     let start = Instant::now();
     let mut signal = Some("-TERM");
     loop {

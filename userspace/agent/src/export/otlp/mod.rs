@@ -23,4 +23,5 @@ mod wire;
 pub use config::{Config, ConfigError, OtlpArgs, Secret, Target, environment};
 pub use exporter::{Exporter, Handle};
 pub use queue::{Stats, Tally};
+pub use request::encode;
 pub use tls::TlsError;

@@ -1,6 +1,7 @@
 //! A request as it goes over the wire: encoded, compressed and framed.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -9,6 +10,7 @@ use flate2::write::GzEncoder;
 use super::batch::{Batch, Cursor};
 use super::config::Protocol;
 use super::encode::fill;
+use crate::snapshot::Snapshot;
 
 /// Receivers refuse messages above 4 MiB by default, counted before compression.
 const LIMIT: usize = 3_500_000;
@@ -24,6 +26,22 @@ pub(super) struct Prepared {
     pub(super) points: u64,
     /// Where the next request begins.
     pub(super) next: Cursor,
+}
+
+/// Encodes all of a snapshot, as the bodies of requests over HTTP.
+///
+/// # Errors
+/// When a body cannot be compressed.
+pub fn encode(snapshot: Arc<Snapshot>, gzip: bool) -> io::Result<Vec<Bytes>> {
+    let batch = Batch::new(snapshot, |_| true);
+    let mut at = Cursor::default();
+    let mut bodies = Vec::new();
+    while at.resource < batch.len() {
+        let request = prepare(&batch, at, Protocol::Http, gzip)?;
+        bodies.push(request.bytes);
+        at = request.next;
+    }
+    Ok(bodies)
 }
 
 /// Makes the request that begins at `at`.

@@ -1,0 +1,111 @@
+//! What all measurements share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::cmd;
+use crate::setup::{self, Cache, toolchain::Source};
+
+const STEP: Duration = Duration::from_millis(50);
+
+/// The built programs and the wish to stop.
+pub(super) struct Lab {
+    pub(super) cache: Cache,
+    target: PathBuf,
+    ended: Arc<AtomicBool>,
+}
+
+impl Lab {
+    /// Sets up and builds what is measured, with optimisation.
+    pub(super) fn prepare() -> Result<Self> {
+        let cache = setup::setup(Source::Auto)?;
+        let agent = ["build", "--release", "--package", "podscope-agent", "--bins", "--examples"];
+        cmd::run(&mut cmd::command("cargo", agent))?;
+        cmd::run(&mut cmd::command("cargo", ["build", "--release", "--package", "xtask", "--bin", "podscope-load"]))?;
+        let ended = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // What was changed on the host is undone on the way out.
+            signal_hook::flag::register(signal, Arc::clone(&ended)).context("cannot take signals")?;
+        }
+        Ok(Self { cache, target: crate::run::target().join("release"), ended })
+    }
+
+    /// A program of the workspace.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.target.join(name)
+    }
+
+    /// Whether a signal came.
+    pub(super) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Lets time pass.
+    pub(super) fn pause(&self, span: Duration) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            if self.ended() {
+                bail!("stopped by a signal");
+            }
+            let left = span.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(STEP));
+        }
+    }
+
+    /// Waits until `ready` says so.
+    pub(super) fn wait(&self, what: &str, limit: Duration, mut ready: impl FnMut() -> Result<bool>) -> Result<()> {
+        let start = Instant::now();
+        while !ready()? {
+            if start.elapsed() > limit {
+                bail!("{what} took longer than {} s", limit.as_secs());
+            }
+            self.pause(STEP)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the machine is.
+pub(super) fn facts() -> Value {
+    let of = |file: &str, key: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let value = text.lines().find_map(|line| line.strip_prefix(key)?.split_once(':'));
+        value.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    json!({
+        "kernel": rustix::system::uname().release().to_string_lossy(),
+        "cpu": of("/proc/cpuinfo", "model name"),
+        "cores": cores(),
+        "memory": of("/proc/meminfo", "MemTotal"),
+        "cgroup": if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" },
+        "load_before": load_average(),
+    })
+}
+
+/// CPUs that this process may use.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Tasks that ran or wanted to, over the last minute.
+pub(super) fn load_average() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().unwrap_or("unknown").to_owned()
+}
+
+/// The middle value; of an even number the lower one of the two.
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}
