@@ -88,7 +88,6 @@ pub(super) fn facts() -> Value {
         "cores": cores(),
         "memory": of("/proc/meminfo", "MemTotal"),
         "cgroup": if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" },
-        "load_before": load_average(),
     })
 }
 
@@ -97,10 +96,24 @@ pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Tasks that ran or wanted to, over the last minute.
-pub(super) fn load_average() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split_whitespace().next().unwrap_or("unknown").to_owned()
+/// Percent of all cores that other work takes, looked at for a second.
+pub(super) fn busy() -> Result<f64> {
+    let before = cpu_times()?;
+    std::thread::sleep(Duration::from_secs(1));
+    let after = cpu_times()?;
+    Ok((1.0 - (after.1 - before.1) / (after.0 - before.0)) * 100.0)
+}
+
+/// Time of all CPUs in ticks: all, and idle.
+fn cpu_times() -> Result<(f64, f64)> {
+    let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let line = text.lines().next().unwrap_or_default();
+    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; guest time stands in user time already.
+    if ticks.len() < 5 {
+        bail!("/proc/stat has no CPU times");
+    }
+    Ok((ticks.iter().take(8).sum(), ticks[3] + ticks[4]))
 }
 
 /// The middle value; of an even number the lower one of the two.

@@ -95,14 +95,15 @@ pub fn bench(args: &Args) -> Result<()> {
     let families = if args.rows.is_empty() { Family::ALL.to_vec() } else { args.rows.clone() };
     let mut report = Report::new(lab::facts());
     for family in families {
-        eprintln!("measuring: {} (load average {})", family.name(), lab::load_average());
+        let busy = lab::busy()?;
+        eprintln!("measuring: {} (other work takes {busy:.0} % of the cores)", family.name());
+        report.busy.push(busy);
         match family.measure(&lab) {
             Ok(rows) => report.rows.extend(rows.into_iter().map(|row| (family.name(), row))),
             Err(error) if lab.ended() => return Err(error),
             Err(error) => report.rows.push((family.name(), Row::not_run(family.name(), &error))),
         }
     }
-    report.load_after = lab::load_average();
     print!("{}", report.text());
     if let Some(path) = &args.json {
         let text = format!("{:#}\n", report.json());

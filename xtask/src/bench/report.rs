@@ -146,13 +146,12 @@ impl Row {
             Some(Ok(())) => "met".to_owned(),
             Some(Err(misses)) => format!("missed: {misses}"),
         };
-        let verdict = [verdict, self.note.clone()].into_iter().filter(|text| !text.is_empty());
         [
             self.what.clone(),
             value,
             self.beside.iter().map(ratio).collect::<Vec<_>>().join(", "),
             targets.collect::<Vec<_>>().join(", "),
-            verdict.collect::<Vec<_>>().join("; "),
+            verdict,
         ]
     }
 
@@ -180,15 +179,16 @@ impl Row {
 pub(super) struct Report {
     pub(super) rows: Vec<(&'static str, Row)>,
     facts: Value,
-    pub(super) load_after: String,
+    /// Percent of all cores that were busy before each family was measured.
+    pub(super) busy: Vec<f64>,
 }
 
 impl Report {
     pub(super) fn new(facts: Value) -> Self {
-        Self { rows: Vec::new(), facts, load_after: String::new() }
+        Self { rows: Vec::new(), facts, busy: Vec::new() }
     }
 
-    /// A Markdown table that is aligned for people as well, and a line on the machine.
+    /// A Markdown table that is aligned for people as well, what its figures are made of, and the machine.
     pub(super) fn text(&self) -> String {
         let head = ["what", "podscope", "beside", "target", "verdict"].map(str::to_owned);
         let rule = [(); 5].map(|()| "-".to_owned());
@@ -205,22 +205,26 @@ impl Report {
             }
             text.push_str("|\n");
         }
+        text.push('\n');
+        for (_, row) in self.rows.iter().filter(|(_, row)| !row.note.is_empty()) {
+            let _infallible = writeln!(text, "- {}: {}", row.what, row.note);
+        }
         let fact = |name: &str| self.facts[name].as_str().unwrap_or_default().to_owned();
         let _infallible = writeln!(
             text,
-            "\nMeasured on {} ({} cores), Linux {}; load average {} before and {} after.",
+            "\nMeasured on {} ({} cores), Linux {}, cgroup {}; before each family, other work took {} % of the cores.",
             fact("cpu"),
             self.facts["cores"],
             fact("kernel"),
-            fact("load_before"),
-            self.load_after
+            fact("cgroup"),
+            self.busy.iter().map(|percent| format!("{percent:.0}")).collect::<Vec<_>>().join(", "),
         );
         text
     }
 
     pub(super) fn json(&self) -> Value {
         let rows: Vec<Value> = self.rows.iter().map(|(family, row)| row.json(family)).collect();
-        json!({ "machine": self.facts, "load_after": self.load_after, "rows": rows })
+        json!({ "machine": self.facts, "busy_percent": self.busy, "rows": rows })
     }
 
     /// Writes the table between the marks of a document; one without marks stays as it is.

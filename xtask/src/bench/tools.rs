@@ -116,7 +116,7 @@ pub(super) enum Load {
 
 impl Load {
     pub(super) const ALL: [Self; 2] = [Self::PingPong, Self::Messaging];
-    const OPERATIONS: u32 = 200_000;
+    const OPERATIONS: u32 = 100_000;
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -139,7 +139,7 @@ impl Load {
         let pinned = ["taskset", "-c", &last];
         let words: &[&str] = match self {
             Self::PingPong => &["perf", "bench", "-f", "simple", "sched", "pipe", "-l", &operations],
-            Self::Messaging => &["perf", "bench", "-f", "simple", "sched", "messaging", "-g", "10", "-l", "500"],
+            Self::Messaging => &["perf", "bench", "-f", "simple", "sched", "messaging", "-g", "10", "-l", "200"],
         };
         let mut command = cmd::command("nice", ["-n", "-20"]);
         if self == Self::PingPong {

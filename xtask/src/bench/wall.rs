@@ -10,7 +10,8 @@ use super::lab::{Lab, median};
 use super::report::{Row, Target, Unit};
 use super::tools::{self, Load};
 
-const ROUNDS: usize = 9;
+/// Short and many: what disturbs a run disturbs its neighbours too, and the median leaves the worst ones out.
+const ROUNDS: usize = 15;
 const NOTHING: &str = "nothing attached";
 
 pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
@@ -31,7 +32,11 @@ pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
         let row = Row::new(format!("wall clock, {}", load.name()), Unit::Seconds, of(&podscope))
             .beside(NOTHING, of(&nothing))
             .beside("runqlat", of(&runqlat))
-            .note(format!("runqlat {:.2}×, medians of {ROUNDS}", of(&runqlat) / of(&nothing)));
+            .note(format!(
+                "medians of {ROUNDS} rounds in turn; runqlat {:.2}×; {NOTHING} {}",
+                of(&runqlat) / of(&nothing),
+                spread(&nothing, load.operations())
+            ));
         match load {
             Load::PingPong => row.target(Target::Times(1.15, NOTHING)),
             Load::Messaging => row,
@@ -46,4 +51,12 @@ fn round(lab: &Lab, side: usize, times: &mut [[Vec<f64>; 3]; 2]) -> Result<()> {
         times[side].push(load.run()?);
     }
     Ok(())
+}
+
+/// From the fastest run to the slowest: how quiet the host was.
+fn spread(times: &[f64], operations: f64) -> String {
+    let show = |seconds: f64| Unit::Seconds.show(seconds / operations);
+    let least = times.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = times.iter().copied().fold(0.0, f64::max);
+    format!("{} to {}", show(least), show(most))
 }
