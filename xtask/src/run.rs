@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Builds agent and command line and returns the folder that holds them.
 fn build(debug: bool) -> Result<PathBuf> {
-    let mut cargo = cmd::command("cargo", ["build", "--package", "podscope-agent", "--package", "podscope-cli"]);
+    let mut cargo = cmd::cargo(["build", "--package", "podscope-agent", "--package", "podscope-cli"]);
     if !debug {
         cargo.arg("--release");
     }
@@ -101,7 +101,7 @@ impl Demo {
     fn start() -> Result<Self> {
         println!("starting a private containerd with the pods busy, fork-storm and sleeper");
         // This very program, with the feature that needs what setup has installed by now.
-        cmd::run(&mut cmd::command("cargo", ["build", "--quiet", "--package", "xtask", "--features", "rig"]))?;
+        cmd::run(&mut cmd::cargo(["build", "--quiet", "--package", "xtask", "--features", "rig"]))?;
         let mut command = cmd::as_root(target().join("debug/xtask"), ["rig"])?;
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.with_context(|| format!("cannot start `{}`", cmd::show(&command)))?;

@@ -20,7 +20,7 @@ const WARM: Duration = Duration::from_secs(10);
 const SPAN: Duration = Duration::from_secs(40);
 /// The kernel's header of a task's element in task storage (`struct bpf_local_storage_elem` up to its data), and its
 /// list of a task's elements (`struct bpf_local_storage`), bytes.
-const ELEMENT_HEADER: u64 = 64;
+const ELEMENT_HEADER: u64 = 72;
 const LIST: u64 = 192;
 
 pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {

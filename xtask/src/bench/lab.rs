@@ -27,8 +27,8 @@ impl Lab {
     pub(super) fn prepare() -> Result<Self> {
         let cache = setup::setup(Source::Auto)?;
         let agent = ["build", "--release", "--package", "podscope-agent", "--bins", "--examples"];
-        cmd::run(&mut cmd::command("cargo", agent))?;
-        cmd::run(&mut cmd::command("cargo", ["build", "--release", "--package", "xtask", "--bin", "podscope-load"]))?;
+        cmd::run(&mut cmd::cargo(agent))?;
+        cmd::run(&mut cmd::cargo(["build", "--release", "--package", "xtask", "--bin", "podscope-load"]))?;
         let ended = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // What was changed on the host is undone on the way out.

@@ -162,7 +162,7 @@ pub(crate) fn compile_kernel_program(rustc: &Path, linker: &Path, source: &str, 
     fs::write(dir.path().join("Cargo.toml"), MANIFEST).context("cannot write a kernel program's manifest")?;
     fs::write(dir.path().join("program.rs"), source).context("cannot write a kernel program's source")?;
     let flags = format!("-Clinker={}\x1f-Cdebuginfo=2\x1f-Clink-arg=--btf", linker.display());
-    let mut cargo = cmd::command("cargo", ["build", "--release", "-Z", "build-std=core"]);
+    let mut cargo = cmd::cargo(["build", "--release", "-Z", "build-std=core"]);
     cargo.args(["--target", "bpfel-unknown-none"]).current_dir(dir.path());
     // A cargo that runs this program has set variables for itself that do not hold for this other compiler.
     for (name, _) in std::env::vars_os().filter(|(name, _)| inherited_from_cargo(&name.to_string_lossy())) {
