@@ -18,6 +18,7 @@ const EACH: usize = 40;
 /// At one collection a second.
 const SPAN: Duration = Duration::from_secs(20);
 const WARM: Duration = Duration::from_secs(4);
+/// At the first size; in proportion to the processes from there.
 const TARGET: f64 = 10e-3;
 const EXPORTER: &str = "process-exporter";
 const LEAN: &str = "process-exporter without smaps and threads";
@@ -31,7 +32,6 @@ struct Cost {
 
 pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let mut first = None;
     for containers in SIZES {
         let processes = containers * EACH;
         let crowd = Crowd::start(lab, containers, EACH)?;
@@ -39,9 +39,7 @@ pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
         let (peer, memory) = exporter(lab, &[], containers)?;
         let (lean, _) = exporter(lab, &["-gather-smaps=false", "-threads=false"], containers)?;
         drop(crowd);
-        // Linear from the first size on: in proportion, with a tenth for what does not repeat exactly.
-        let limit = first.map_or(TARGET, |first: f64| TARGET.max(first) * processes as f64 / (SIZES[0] * EACH) as f64);
-        first.get_or_insert(cost.with_page);
+        let limit = TARGET * containers as f64 / SIZES[0] as f64;
         let what = |how: &str| format!("CPU of a collection, {processes} processes{how}");
         rows.push(Row::new(what(""), Unit::Seconds, cost.alone));
         rows.push(

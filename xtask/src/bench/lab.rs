@@ -116,6 +116,14 @@ fn cpu_times() -> Result<(f64, f64)> {
     Ok((ticks.iter().take(8).sum(), ticks[3] + ticks[4]))
 }
 
+/// How far the middle half of the values lies apart, as a part of the median.
+pub(super) fn scatter(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |quarter: usize| sorted.get(sorted.len() * quarter / 4).copied().unwrap_or(f64::NAN);
+    (at(3) - at(1)) / median(values)
+}
+
 /// The middle value; of an even number the lower one of the two.
 pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();

@@ -76,13 +76,16 @@ pub(super) struct Row {
     /// The same measured without podscope or of another program, in the same unit.
     pub(super) beside: Vec<(&'static str, f64)>,
     pub(super) targets: Vec<Target>,
+    /// Why the figure is too uncertain to be judged, where it is.
+    pub(super) doubt: Option<String>,
     /// What the figure is made of.
     pub(super) note: String,
 }
 
 impl Row {
     pub(super) fn new(what: impl Into<String>, unit: Unit, value: f64) -> Self {
-        Self { what: what.into(), unit, value: Ok(value), beside: Vec::new(), targets: Vec::new(), note: String::new() }
+        let (beside, targets, note) = (Vec::new(), Vec::new(), String::new());
+        Self { what: what.into(), unit, value: Ok(value), beside, targets, doubt: None, note }
     }
 
     pub(super) fn not_run(what: impl Into<String>, reason: &anyhow::Error) -> Self {
@@ -99,16 +102,22 @@ impl Row {
         self
     }
 
+    /// Leaves the row without a verdict.
+    pub(super) fn doubt(mut self, doubt: Option<String>) -> Self {
+        self.doubt = doubt;
+        self
+    }
+
     pub(super) fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
     }
 
-    /// Whether all targets are reached, and else by how far not; `None` without targets.
+    /// Whether all targets are reached, and else by how far not; `None` without targets or in doubt.
     fn verdict(&self) -> Option<Result<(), String>> {
         let value = *self.value.as_ref().ok()?;
         let misses: Vec<String> = self.targets.iter().filter_map(|target| self.miss(*target, value)).collect();
-        if self.targets.is_empty() {
+        if self.targets.is_empty() || self.doubt.is_some() {
             return None;
         }
         Some(if misses.is_empty() { Ok(()) } else { Err(misses.join(", ")) })
@@ -142,7 +151,7 @@ impl Row {
             Target::Times(times, name) => format!("≤ {times}× {name}"),
         });
         let verdict = match self.verdict() {
-            None => String::new(),
+            None => self.doubt.as_ref().map_or_else(String::new, |doubt| format!("undecided: {doubt}")),
             Some(Ok(())) => "met".to_owned(),
             Some(Err(misses)) => format!("missed: {misses}"),
         };
@@ -169,6 +178,7 @@ impl Row {
             "beside": self.beside.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect::<Vec<_>>(),
             "targets": self.targets.iter().map(limit).collect::<Vec<_>>(),
             "met": self.verdict().map(|verdict| verdict.is_ok()),
+            "undecided": self.doubt,
             "note": self.note,
         })
     }
@@ -279,6 +289,8 @@ mod tests {
         assert_eq!(row(110e-9).verdict(), Some(Err("110 ns > 100 ns, 110 ns > 75 ns (1.5 × empty)".to_owned())));
         let alone = Row::new("switch", Unit::Seconds, 1e-9).target(Target::Times(2.0, "empty"));
         assert_eq!(alone.verdict(), Some(Err("empty was not measured".to_owned())));
+        let doubtful = row(70e-9).doubt(Some("noise".to_owned()));
+        assert_eq!((doubtful.verdict(), &*doubtful.cells()[4]), (None, "undecided: noise"));
         assert_eq!(Row::new("plain", Unit::Count, 1.0).verdict(), None);
     }
 

@@ -6,12 +6,14 @@ use anyhow::Result;
 
 use super::agent::Agent;
 use super::bpf::Stats;
-use super::lab::{Lab, median};
+use super::lab::{Lab, median, scatter};
 use super::report::{Row, Target, Unit};
 use super::tools::{self, Load};
 
 /// Short and many: what disturbs a run disturbs its neighbours too, and the median leaves the worst ones out.
 const ROUNDS: usize = 15;
+/// With more scatter than this, even without the agent, its 15 % cannot be told from noise.
+const SCATTER_MAX: f64 = 0.1;
 const NOTHING: &str = "nothing attached";
 
 pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
@@ -38,7 +40,7 @@ pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
                 spread(&nothing, load.operations())
             ));
         match load {
-            Load::PingPong => row.target(Target::Times(1.15, NOTHING)),
+            Load::PingPong => row.target(Target::Times(1.15, NOTHING)).doubt(doubt(&nothing, &podscope)),
             Load::Messaging => row,
         }
     });
@@ -51,6 +53,14 @@ fn round(lab: &Lab, side: usize, times: &mut [[Vec<f64>; 3]; 2]) -> Result<()> {
         times[side].push(load.run()?);
     }
     Ok(())
+}
+
+/// Why the two cannot be compared, where the host was not quiet enough.
+fn doubt(nothing: &[f64], podscope: &[f64]) -> Option<String> {
+    let most = scatter(nothing).max(scatter(podscope));
+    // Also false for a scatter that is no number.
+    let quiet = most <= SCATTER_MAX;
+    (!quiet).then(|| format!("the host is not quiet, half of the runs scatter by {:.0} %", most * 100.0))
 }
 
 /// From the fastest run to the slowest: how quiet the host was.
