@@ -25,11 +25,11 @@ fn main() -> anyhow::Result<()> {
     let url = std::env::args().nth(1).context("usage: otlp_cost URL")?;
     let who = identities();
     let snapshot_once = snapshot(&who, 0);
-    let first = Cost::of(|| encode(snapshot_once, false).map(drop))?;
+    let first = Cost::of(|| encode(&snapshot_once, false).map(drop))?;
     let mut requests = Vec::new();
     let plain = Cost::mean(|round| {
         let snapshot = snapshot(&who, round);
-        Cost::of(|| encode(Arc::clone(&snapshot), false).map(|made| requests = made))
+        Cost::of(|| encode(&snapshot, false).map(|made| requests = made))
     })?;
     let (sent, bytes) = send(&url, &who)?;
     let json = serde_json::json!({
