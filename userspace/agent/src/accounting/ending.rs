@@ -58,8 +58,7 @@ impl Accounting {
     pub(super) fn retire_cgroups(&mut self, outcome: &mut Outcome) {
         // A task that was moved away may not have run since: its last part there is in no kernel book yet.
         let with_tasks = self.books.iter().filter(|(_, book)| book.last_task == self.pass).map(|(key, _)| key.cgroup);
-        let inhabited: HashSet<u64> =
-            self.processes.values().map(|process| process.cgroup).chain(with_tasks).collect();
+        let inhabited: HashSet<u64> = self.processes.values().map(|process| process.cgroup).chain(with_tasks).collect();
         let is_due = |id: &u64, (since, pass): &(Moment, u64)| {
             let lingered = self.now.monotonic_ns.saturating_sub(since.monotonic_ns) > self.limits.linger_ns;
             lingered && self.pass - pass > RETIRE && !inhabited.contains(id)

@@ -123,7 +123,15 @@ struct BookState {
 impl BookState {
     fn new(start_ns: u64) -> Self {
         let (total, credited, live) = Default::default();
-        Self { start_ns, total, credited, live, lives: Lives::default(), credited_lives: Lives::default(), last_task: 0 }
+        Self {
+            start_ns,
+            total,
+            credited,
+            live,
+            lives: Lives::default(),
+            credited_lives: Lives::default(),
+            last_task: 0,
+        }
     }
 }
 

@@ -8,12 +8,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeBounds;
 
-use podscope_abi::{
-    Book, BookKey, Closed, Counters, EXE_OTHER, EXES_PER_CGROUP, RecordKind, TaskFlags, TaskRecord,
-};
+use podscope_abi::{Book, BookKey, Closed, Counters, EXE_OTHER, EXES_PER_CGROUP, RecordKind, TaskFlags, TaskRecord};
 
-use super::amount;
 use super::super::{Accounting, Moment, Outcome, ProcessKey};
+use super::amount;
 
 /// The run queues' clock runs behind the monotonic one by so much.
 const QUEUE_CLOCK_BEHIND: u64 = 5_000;
@@ -208,9 +206,10 @@ impl Kernel {
         if let Some(since) = task.queued {
             amount.wait_ns += self.now - since;
         }
-        let is_noticed = task.state.as_ref().is_none_or(|state| {
-            state.cgroup == task.cgroup || state.split.is_some_and(|(to, _)| to == task.cgroup)
-        });
+        let is_noticed = task
+            .state
+            .as_ref()
+            .is_none_or(|state| state.cgroup == task.cgroup || state.split.is_some_and(|(to, _)| to == task.cgroup));
         if !is_noticed {
             self.follow(pid);
         }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::super::{Accounting, ContainerKey, Limits, Outcome, Policy, ProcessKey};
 use super::amount;
+use super::consumers::Pages;
 use super::kernel::{Burner, Kernel, ROOT};
 use super::published::Published;
 
@@ -29,8 +30,16 @@ pub(super) enum Act {
 impl Act {
     /// Which task acts.
     fn number(self) -> u8 {
-        let (Self::Fork(n) | Self::ForkInto(n, _) | Self::Thread(n) | Self::Exec(n, _) | Self::Run(n, ..)
-        | Self::Queue(n) | Self::Move(n, _) | Self::Exit(n) | Self::ExitGroup(n) | Self::Close(n, _)) = self;
+        let (Self::Fork(n)
+        | Self::ForkInto(n, _)
+        | Self::Thread(n)
+        | Self::Exec(n, _)
+        | Self::Run(n, ..)
+        | Self::Queue(n)
+        | Self::Move(n, _)
+        | Self::Exit(n)
+        | Self::ExitGroup(n)
+        | Self::Close(n, _)) = self;
         n
     }
 }
@@ -99,9 +108,11 @@ pub(super) struct Machine {
     pub(super) kernel: Kernel,
     pub(super) accounting: Accounting,
     pub(super) published: Published,
+    /// Scrapers, where some are to be there.
+    pub(super) pages: Option<Pages>,
     groups: Vec<Group>,
     deaths: Deaths,
-    executables: u8,
+    pub(super) executables: u8,
     /// The first collection is over.
     watched: bool,
     /// Sums of containers that began anew since: they got another name, or were dropped with their cgroups.
@@ -118,6 +129,7 @@ impl Machine {
             kernel: Kernel::new(),
             accounting: Accounting::new(limits),
             published: Published::default(),
+            pages: None,
             groups: Vec::new(),
             deaths,
             executables: 5,
@@ -264,6 +276,9 @@ impl Machine {
             }
         }
         self.published.take(&self.accounting, &outcome);
+        if let Some(pages) = &mut self.pages {
+            pages.take(&self.accounting, &outcome);
+        }
         self.check_always();
     }
 
@@ -351,7 +366,15 @@ impl Machine {
     }
 
     /// What holds once nothing has happened for a while.
-    pub(super) fn check_exact(&self) {
+    fn check_exact(&self) {
+        self.check_sums();
+        self.check_lives();
+        for (key, process) in &self.accounting.processes {
+            assert_eq!(process.total, self.life(key), "{key:?}: lifetime total");
+        }
+    }
+
+    pub(super) fn check_sums(&self) {
         let mut truth: HashMap<ContainerKey, Counters> = HashMap::new();
         for ((_, owner, _), sums) in self.burned_by_stream() {
             truth.entry(owner).or_default().add(&sums);
@@ -364,10 +387,6 @@ impl Machine {
         for key in truth.keys().filter(|key| !self.accounting.containers.contains_key(key)) {
             let ours = self.earlier.get(key).copied().unwrap_or_default();
             assert_eq!(ours, truth[key], "{key:?}: it was all out before it was dropped");
-        }
-        self.check_lives();
-        for (key, process) in &self.accounting.processes {
-            assert_eq!(process.total, self.life(key), "{key:?}: lifetime total");
         }
     }
 

@@ -52,7 +52,11 @@ impl Published {
             }
             let mut sum = self.increments.get(key).copied().unwrap_or_default();
             sum.add(&container.remainder);
-            assert_eq!(sum, container.sums, "{key:?}: streams and remainder are the sum {:?} {:?}", container.exported.run_ns, container.remainder.run_ns);
+            assert_eq!(
+                sum, container.sums,
+                "{key:?}: streams and remainder are the sum {:?} {:?}",
+                container.exported.run_ns, container.remainder.run_ns
+            );
         }
         let ended = outcome.ended.iter().filter(|ended| !accounting.processes.contains_key(&ended.key));
         self.over = ended.map(|ended| (ended.key, ended.process.total)).collect();
@@ -73,10 +77,7 @@ impl Published {
         let mut all = before.all;
         all.add(&growth);
         self.increments.entry(series.container.clone()).or_default().add(&growth);
-        self.streams.insert(
-            stream.clone(),
-            Stream { start_ns: series.start_ns, time_ns: now, last: published, all },
-        );
+        self.streams.insert(stream.clone(), Stream { start_ns: series.start_ns, time_ns: now, last: published, all });
         Some(stream)
     }
 
