@@ -81,7 +81,7 @@ pub struct Process {
     /// Executable id of the book that its leader's time goes to.
     pub(super) book_exe: u64,
     /// How often its time has changed its owner.
-    changes: u32,
+    pub(super) changes: u32,
     /// Cgroup, executable and `changes` at the collection before.
     owner_before: (u64, u64, u32),
     /// Its time has changed its owner in the interval that the running collection ends.

@@ -14,23 +14,25 @@ fn executables_beyond_the_bound_share_one_entry() {
     let mut machine = Machine::new(3, Deaths::AtAnyMoment);
     let (first, second) = (machine.make(0), machine.make(0));
     machine.collect(&Default::default());
-    for exe in 0..100 {
-        let group = if exe < 50 { first } else { second };
-        machine.tick();
-        let pid = machine.kernel.fork(1, Some(group));
-        machine.kernel.exec(pid, 1_000 + exe);
-        machine.kernel.run(pid, &amount(1_000 + exe), true);
-        if exe % 10 == 0 {
-            machine.collect(&Default::default());
+    // The last one of the second cgroup has a book of its own in the first one alone.
+    for (group, exes) in [(first, 1_099..1_100), (second, 1_000..1_100), (first, 2_000..2_050)] {
+        for exe in exes {
+            machine.tick();
+            let pid = machine.kernel.fork(1, Some(group));
+            machine.kernel.exec(pid, exe);
+            machine.kernel.run(pid, &amount(1_000), true);
+            if exe % 10 == 9 {
+                machine.collect(&Default::default());
+            }
         }
     }
     machine.finish();
     let container = &machine.accounting.containers[&ContainerKey::Container("c2".into())];
     assert_eq!(container.executables.len(), EXES + 1);
     let rest = container.executables[&EXE_OTHER];
-    // 100 and the one they were forked as, less those with an entry of their own.
-    assert_eq!(rest.living, 100 - (EXES as u64 - 1));
-    assert!(rest.sums.run_ns > 1_000 * rest.living);
+    // Those in the entries are one of each, and none of what they were forked as.
+    assert_eq!(rest.living, 151 - (EXES as u64 - 1));
+    assert!(rest.sums.run_ns >= 1_000 * rest.living);
 }
 
 #[test]
@@ -51,6 +53,41 @@ fn processes_beyond_the_bound_are_in_the_books_alone() {
     assert_eq!(machine.accounting.processes.len(), 10);
     assert!(machine.accounting.processes_dropped >= 40);
     machine.check_sums();
+}
+
+#[test]
+fn a_move_there_and_back_leaves_no_trace() {
+    let mut machine = Machine::new(3, Deaths::AtAnyMoment);
+    let (home, away) = (machine.make(0), machine.make(0));
+    let pid = machine.kernel.fork(1, Some(home));
+    let thread = machine.kernel.thread(pid);
+    machine.collect(&Default::default());
+    // Asleep all the while; the collections find it here and there.
+    for group in [away, home] {
+        machine.kernel.move_process(pid, group);
+        machine.collect(&Default::default());
+    }
+    machine.kernel.run(thread, &amount(5_000), false);
+    machine.collect(&Default::default());
+    machine.kernel.move_process(pid, away);
+    machine.kernel.run(thread, &amount(70), false);
+    machine.finish();
+}
+
+#[test]
+fn what_a_task_used_in_a_removed_cgroup_is_counted_once() {
+    let mut machine = Machine::new(3, Deaths::AtAnyMoment);
+    let (gone, left) = (machine.make(0), machine.make(0));
+    machine.collect(&Default::default());
+    let pid = machine.kernel.fork(1, Some(gone));
+    machine.kernel.run(pid, &amount(5_000), true);
+    machine.collect(&Default::default());
+    machine.kernel.move_process(pid, left);
+    (0..3).for_each(|_| machine.remove());
+    (0..20).for_each(|_| machine.collect(&Default::default()));
+    machine.check_sums();
+    machine.kernel.run(pid, &amount(70), true);
+    machine.finish();
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use podscope_abi::{Counters, EXE_OTHER, Lives};
 use proptest::prelude::*;
 
-use super::super::{Accounting, ContainerKey, Limits, Outcome, Policy, ProcessKey};
+use super::super::{Accounting, ContainerKey, Ended, Limits, Outcome, Policy, ProcessKey};
 use super::amount;
 use super::consumers::Pages;
 use super::kernel::{Burner, Kernel, ROOT};
@@ -168,7 +168,7 @@ impl Machine {
         id
     }
 
-    fn remove(&mut self) {
+    pub(super) fn remove(&mut self) {
         let kernel = &self.kernel;
         let empty = self.groups.iter_mut().skip(1).find(|group| !group.removed && kernel.is_empty(group.id));
         if let Some(group) = empty {
@@ -347,10 +347,19 @@ impl Machine {
         life
     }
 
+    /// Series that end do so with all that is theirs.
     fn check_ended(&self) {
-        for (key, total) in &self.published.over {
-            if self.deaths == Deaths::BetweenCollections {
-                assert_eq!(*total, self.life(key), "{key:?}: ends with its true total");
+        for Ended { key, process } in &self.published.ended {
+            let series = process.series.as_ref().unwrap();
+            if !self.accounting.processes.contains_key(key) {
+                assert_eq!(process.total, self.life(key), "{key:?}: ends with its true total");
+            }
+            if self.deaths == Deaths::AtAnyMoment || process.changed {
+                continue;
+            }
+            assert_eq!(series.published, process.total.since(&series.base), "{key:?}: all since its beginning");
+            if process.changes == 0 && series.start_ns == self.accounting.now.unix_of_boot(key.start) {
+                assert_eq!(series.published, process.total, "{key:?}: all since its birth");
             }
         }
     }
