@@ -17,23 +17,23 @@ use super::page::Page;
 const SETTLING: u64 = 3;
 
 /// A running agent; ends with this value.
-pub struct Agent {
+pub(crate) struct Agent {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     log: Arc<Mutex<String>>,
 }
 
 /// How an agent ended.
 #[derive(Debug)]
-pub struct End {
-    pub status: ExitStatus,
-    pub took: Duration,
+pub(crate) struct End {
+    pub(crate) status: ExitStatus,
+    pub(crate) took: Duration,
     /// What it wrote to standard error.
-    pub log: String,
+    pub(crate) log: String,
 }
 
 /// The agent's program.
-pub fn command() -> Command {
+pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_podscope-agent"));
     // Only what a test says counts.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("PODSCOPE_")) {
@@ -45,7 +45,7 @@ pub fn command() -> Command {
 
 impl Agent {
     /// Starts an agent on a port of its own with two collections a second, and waits for the first of them.
-    pub fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
         let mut command = command();
         // As variables, so that a flag of the test goes before them.
         command
@@ -77,35 +77,35 @@ impl Agent {
     }
 
     /// Starts an agent that asks the rig's containerd.
-    pub fn beside(rig: &Rig, flags: &[&str]) -> Self {
+    pub(crate) fn beside(rig: &Rig, flags: &[&str]) -> Self {
         let socket = format!("unix://{}", rig.socket().display());
         Self::start(&[&["--cri-socket", &socket], flags].concat())
     }
 
     /// The agent's process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Asks for a page: HTTP status and body.
-    pub fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
         get(self.address, path)
     }
 
     /// The page of the last collection.
-    pub fn page(&self) -> Page {
+    pub(crate) fn page(&self) -> Page {
         page(self.address)
     }
 
     /// `/status`.
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let (code, body) = self.get("/status");
         assert_eq!(code, 200, "{body}");
         serde_json::from_str(&body).unwrap()
     }
 
     /// The state and the reason of a probe (`probes`) or source (`sources`) in `/status`.
-    pub fn state(&self, kind: &str, name: &str) -> (String, String) {
+    pub(crate) fn state(&self, kind: &str, name: &str) -> (String, String) {
         let status = self.status();
         let text = |part: &Value, key: &str| part[key].as_str().unwrap_or_default().to_owned();
         let part = status[kind].as_array().unwrap().iter().find(|part| part["name"] == name);
@@ -113,7 +113,7 @@ impl Agent {
     }
 
     /// Waits until a source has that state, and returns the reason.
-    pub fn becomes(&self, source: &str, wanted: &str) -> String {
+    pub(crate) fn becomes(&self, source: &str, wanted: &str) -> String {
         eventually(&format!("{source} is {wanted}"), || {
             let (state, reason) = self.state("sources", source);
             (state == wanted).then_some(reason)
@@ -121,25 +121,25 @@ impl Agent {
     }
 
     /// Waits for so many collections from now on.
-    pub fn collections(&self, count: u64) {
+    pub(crate) fn collections(&self, count: u64) {
         let made = || self.status()["collections"].as_u64().unwrap();
         let wanted = made() + count;
         eventually("further collections", || (made() >= wanted).then_some(()));
     }
 
     /// The page when all that has happened until now is in it.
-    pub fn settled(&self) -> Page {
+    pub(crate) fn settled(&self) -> Page {
         self.collections(SETTLING);
         self.page()
     }
 
     /// What the agent wrote to standard error so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
     /// Sends a signal and waits for the end.
-    pub fn end(mut self, signal: Signal) -> End {
+    pub(crate) fn end(mut self, signal: Signal) -> End {
         let start = Instant::now();
         kill_process(Pid::from_child(&self.child), signal).unwrap();
         let status = eventually("the agent ends", || self.child.try_wait().unwrap());
@@ -159,7 +159,7 @@ impl Drop for Agent {
 }
 
 /// The page at an address.
-pub fn page(address: SocketAddr) -> Page {
+pub(crate) fn page(address: SocketAddr) -> Page {
     let (code, body) = get(address, "/metrics");
     assert_eq!(code, 200, "{body}");
     Page::parse(&body)

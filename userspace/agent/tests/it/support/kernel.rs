@@ -10,7 +10,7 @@ use xtask::rig::{Container, cgroup};
 use super::eventually;
 
 /// Stops all processes of containers, those in cgroups below theirs too, and waits until none runs.
-pub fn freeze(containers: &[&Container]) {
+pub(crate) fn freeze(containers: &[&Container]) {
     for container in containers {
         let (file, v1) = freezer(container);
         fs::write(&file, if v1 { "FROZEN" } else { "1" }).unwrap();
@@ -24,7 +24,7 @@ pub fn freeze(containers: &[&Container]) {
 }
 
 /// Lets frozen containers go on.
-pub fn thaw(containers: &[&Container]) {
+pub(crate) fn thaw(containers: &[&Container]) {
     for container in containers {
         let (file, v1) = freezer(container);
         fs::write(file, if v1 { "THAWED" } else { "0" }).unwrap();
@@ -39,43 +39,43 @@ fn freezer(container: &Container) -> (PathBuf, bool) {
 }
 
 /// The folder of a cgroup in the hierarchy that accounts CPU time.
-pub fn cpu_dir(path: &str) -> PathBuf {
+pub(crate) fn cpu_dir(path: &str) -> PathBuf {
     cgroup::dir("cpuacct", path)
 }
 
 /// The processes in a cgroup folder, without those below it.
-pub fn procs(dir: &Path) -> Vec<u32> {
+pub(crate) fn procs(dir: &Path) -> Vec<u32> {
     let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     text.lines().map(|line| line.parse().unwrap()).collect()
 }
 
 /// Moves a process with all its threads into a cgroup folder.
-pub fn enter(dir: &Path, pid: u32) {
+pub(crate) fn enter(dir: &Path, pid: u32) {
     fs::write(dir.join("cgroup.procs"), pid.to_string()).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
 }
 
 /// Moves a process into a container's cgroup in every hierarchy, as if it had been started there.
-pub fn adopt(container: &Container, pid: u32) {
+pub(crate) fn adopt(container: &Container, pid: u32) {
     for dir in cgroup::dirs(container.cgroup()) {
         enter(&dir, pid);
     }
 }
 
 /// Keeps a process on one CPU.
-pub fn pin(pid: u32, cpu: usize) {
+pub(crate) fn pin(pid: u32, cpu: usize) {
     let mut set = CpuSet::new();
     set.set(cpu);
     sched_setaffinity(Some(Pid::from_raw(pid as i32).unwrap()), &set).unwrap();
 }
 
 /// A file of a process.
-pub fn proc_file(pid: u32, name: &str) -> String {
+pub(crate) fn proc_file(pid: u32, name: &str) -> String {
     let path = format!("/proc/{pid}/{name}");
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// A number from a file of lines `Key: number …`, such as status and io.
-pub fn keyed(pid: u32, name: &str, key: &str) -> u64 {
+pub(crate) fn keyed(pid: u32, name: &str, key: &str) -> u64 {
     let text = proc_file(pid, name);
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
@@ -83,14 +83,14 @@ pub fn keyed(pid: u32, name: &str, key: &str) -> u64 {
 }
 
 /// Field `number` of `/proc/PID/stat`, counted from 1 as proc(5) does; only those behind the name.
-pub fn stat(pid: u32, number: usize) -> u64 {
+pub(crate) fn stat(pid: u32, number: usize) -> u64 {
     let text = proc_file(pid, "stat");
     let (_, behind) = text.rsplit_once(") ").unwrap();
     behind.split(' ').nth(number - 3).and_then(|field| field.trim().parse().ok()).unwrap()
 }
 
 /// `/proc/PID/schedstat`, of the first thread: time on a CPU and time in a run queue, nanoseconds.
-pub fn schedstat(pid: u32) -> (u64, u64) {
+pub(crate) fn schedstat(pid: u32) -> (u64, u64) {
     let text = proc_file(pid, "schedstat");
     let numbers: Vec<u64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
     (numbers[0], numbers[1])

@@ -1,9 +1,9 @@
 //! What the tests share: the agent's process, its page, the work in containers, and the kernel's figures.
 
-pub mod agent;
-pub mod kernel;
-pub mod page;
-pub mod watch;
+pub(crate) mod agent;
+pub(crate) mod kernel;
+pub(crate) mod page;
+pub(crate) mod watch;
 
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -13,17 +13,17 @@ use tokio::sync::{Mutex, MutexGuard};
 use xtask::rig::{Container, ContainerSpec, Options, Pod, PodSpec, Rig};
 
 /// How long anything may take that is only waited for.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Keeps tests of one process apart; those of several are the test runner's business.
-pub async fn turn() -> MutexGuard<'static, ()> {
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
 }
 
-/// Waits until `check` gives a value; panics with `what` after half a minute.
-pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+/// Waits until `check` gives a value; panics with `what` after a minute.
+pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = check() {
@@ -35,28 +35,28 @@ pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A private containerd.
-pub async fn rig() -> Rig {
+pub(crate) async fn rig() -> Rig {
     Rig::start(Options::default()).await.unwrap()
 }
 
 /// A pod of that name.
-pub async fn pod(rig: &Rig, name: &str) -> Pod {
+pub(crate) async fn pod(rig: &Rig, name: &str) -> Pod {
     rig.pod(PodSpec::new(name).namespace("it")).await.unwrap()
 }
 
 /// A container that runs a shell script for ever or to its end.
-pub async fn script(pod: &Pod, name: &str, script: &str) -> Container {
+pub(crate) async fn script(pod: &Pod, name: &str, script: &str) -> Container {
     pod.container(ContainerSpec::new(name, ["sh", "-c", script])).await.unwrap()
 }
 
 /// A container that does one work of `podscope-load`.
-pub async fn work(pod: &Pod, name: &str, words: &str) -> Container {
+pub(crate) async fn work(pod: &Pod, name: &str, words: &str) -> Container {
     let argv = std::iter::once("podscope-load").chain(words.split(' '));
     pod.container(ContainerSpec::new(name, argv)).await.unwrap()
 }
 
 /// The processes directly in a container's cgroup whose command line begins with these words.
-pub fn running(container: &Container, words: &str) -> Vec<u32> {
+pub(crate) fn running(container: &Container, words: &str) -> Vec<u32> {
     let wanted = words.replace(' ', "\0");
     let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let pids = kernel::procs(&kernel::cpu_dir(container.cgroup()));
@@ -64,17 +64,17 @@ pub fn running(container: &Container, words: &str) -> Vec<u32> {
 }
 
 /// A process that the test starts on the host; killed with this value.
-pub struct Host(Child);
+pub(crate) struct Host(Child);
 
 impl Host {
     /// Starts a program.
-    pub fn start(program: &str, args: &[&str]) -> Self {
+    pub(crate) fn start(program: &str, args: &[&str]) -> Self {
         let child = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).spawn();
         Self(child.unwrap_or_else(|error| panic!("{program}: {error}")))
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 }

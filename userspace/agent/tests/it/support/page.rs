@@ -4,42 +4,42 @@ use std::collections::BTreeMap;
 
 /// One line.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Name and labels as they stand there: the series.
-    pub series: String,
+    pub(crate) series: String,
     /// Metric.
-    pub name: String,
+    pub(crate) name: String,
     /// Label values by name.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// Value.
-    pub value: f64,
+    pub(crate) value: f64,
 }
 
 impl Sample {
     /// A label's value; empty where it is missing, as in Prometheus.
-    pub fn label(&self, name: &str) -> &str {
+    pub(crate) fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
     }
 }
 
 /// All lines of a page.
 #[derive(Clone, Debug, Default)]
-pub struct Page {
-    pub samples: Vec<Sample>,
+pub(crate) struct Page {
+    pub(crate) samples: Vec<Sample>,
 }
 
 /// Wanted values of labels; `""` means that the label is missing.
-pub type Labels<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Page {
     /// Reads the text form; panics on a line that is none of it.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         Self { samples: lines.map(sample).collect() }
     }
 
     /// The lines of a metric with these labels.
-    pub fn select<'a>(&'a self, name: &'a str, labels: Labels<'a>) -> impl Iterator<Item = &'a Sample> {
+    pub(crate) fn select<'a>(&'a self, name: &'a str, labels: Labels<'a>) -> impl Iterator<Item = &'a Sample> {
         let wanted = move |sample: &&Sample| {
             sample.name == name && labels.iter().all(|(label, value)| sample.label(label) == *value)
         };
@@ -47,12 +47,12 @@ impl Page {
     }
 
     /// The sum of the lines of a metric with these labels; 0 where there are none.
-    pub fn sum(&self, name: &str, labels: Labels<'_>) -> f64 {
+    pub(crate) fn sum(&self, name: &str, labels: Labels<'_>) -> f64 {
         self.select(name, labels).map(|sample| sample.value).sum()
     }
 
     /// The one line of a metric with these labels, where it is there.
-    pub fn get(&self, name: &str, labels: Labels<'_>) -> Option<f64> {
+    pub(crate) fn get(&self, name: &str, labels: Labels<'_>) -> Option<f64> {
         let mut found = self.select(name, labels);
         let value = found.next()?.value;
         assert!(found.next().is_none(), "{name}{labels:?} stands there more than once");
@@ -60,7 +60,7 @@ impl Page {
     }
 
     /// The one line of a metric with these labels; panics where it is missing.
-    pub fn one(&self, name: &str, labels: Labels<'_>) -> f64 {
+    pub(crate) fn one(&self, name: &str, labels: Labels<'_>) -> f64 {
         let Some(value) = self.get(name, labels) else {
             let near: Vec<_> = self.samples.iter().filter(|s| s.name == name).map(|s| &s.series).collect();
             panic!("{name}{labels:?} is missing; there are {near:#?}")

@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_millis(150);
 
 /// The increments of every series since the first page.
 #[derive(Default)]
-pub struct Increments {
+pub(crate) struct Increments {
     last: HashMap<String, f64>,
     grown: HashMap<String, (Sample, f64)>,
 }
@@ -35,7 +35,7 @@ impl Increments {
     }
 
     /// How much the series of a metric with these labels have grown, all together.
-    pub fn sum(&self, name: &str, labels: Labels<'_>) -> f64 {
+    pub(crate) fn sum(&self, name: &str, labels: Labels<'_>) -> f64 {
         let wanted = |sample: &Sample| labels.iter().all(|(label, value)| sample.label(label) == *value);
         let of_name = self.grown.values().filter(|(sample, _)| sample.name == name);
         of_name.filter(|(sample, _)| wanted(sample)).map(|(_, grown)| grown).sum()
@@ -43,14 +43,14 @@ impl Increments {
 }
 
 /// A thread that reads every page of an agent.
-pub struct Watch {
+pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Increments>,
 }
 
 impl Watch {
     /// Begins with the page that is there now.
-    pub fn start(agent: &Agent) -> Self {
+    pub(crate) fn start(agent: &Agent) -> Self {
         let address = agent.address;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -70,7 +70,7 @@ impl Watch {
     }
 
     /// Ends with the page that is there now.
-    pub fn finish(self) -> Increments {
+    pub(crate) fn finish(self) -> Increments {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
