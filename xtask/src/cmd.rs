@@ -19,6 +19,19 @@ pub fn command<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoItera
     command
 }
 
+/// A cargo as if it were started by hand.
+///
+/// The cargo that runs this program has told it about its own package. Build scripts ask for such variables, and
+/// would be run again, with all that depends on them, whenever a build by hand follows one from here.
+pub fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut cargo = command("cargo", args);
+    let own = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| own(&name.to_string_lossy())) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
 /// Runs a command with this process's own standard streams.
 ///
 /// # Errors

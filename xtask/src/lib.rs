@@ -1,7 +1,8 @@
-//! Set-up, run, test, lint and generate for podscope, and a private container runtime for tests.
+//! Set-up, run, test, bench, lint and generate for podscope, and a private container runtime for tests.
 
 use std::path::Path;
 
+pub mod bench;
 pub mod cmd;
 pub mod generate;
 pub mod lint;

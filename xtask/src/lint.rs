@@ -37,7 +37,7 @@ pub fn lint() -> Result<()> {
 }
 
 fn cargo(args: &[&str], rustdoc_flags: &str) -> Result<()> {
-    let mut cargo = cmd::command("cargo", args);
+    let mut cargo = cmd::cargo(args);
     if !rustdoc_flags.is_empty() {
         cargo.env("RUSTDOCFLAGS", rustdoc_flags);
     }

@@ -1,11 +1,11 @@
-//! `cargo xtask`: set-up, run, test, lint and generate.
+//! `cargo xtask`: set-up, run, test, bench, lint and generate.
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, toolchain::Source};
-use xtask::{generate, lint, repository, run, test};
+use xtask::{bench, generate, lint, repository, run, test};
 
-/// Set-up, run, test, lint and generate for podscope.
+/// Set-up, run, test, bench, lint and generate for podscope.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Cli {
@@ -32,6 +32,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Measure what podscope costs, beside other programs.
+    Bench(bench::Args),
     /// Check format, clippy, documentation, dependency walls and generated files.
     Lint,
     /// Write the files that derive from code.
@@ -54,6 +56,7 @@ fn main() -> Result<()> {
         }
         Task::Run(args) => run::run(&args),
         Task::Test { args } => test::test(&args),
+        Task::Bench(args) => bench::bench(&args),
         Task::Lint => lint::lint(),
         Task::Generate { check } => generate::generate(check),
         Task::Rig => rig(),

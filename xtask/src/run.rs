@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Builds agent and command line and returns the folder that holds them.
 fn build(debug: bool) -> Result<PathBuf> {
-    let mut cargo = cmd::command("cargo", ["build", "--package", "podscope-agent", "--package", "podscope-cli"]);
+    let mut cargo = cmd::cargo(["build", "--package", "podscope-agent", "--package", "podscope-cli"]);
     if !debug {
         cargo.arg("--release");
     }
@@ -85,7 +85,8 @@ fn build(debug: bool) -> Result<PathBuf> {
     Ok(target().join(if debug { "debug" } else { "release" }))
 }
 
-fn target() -> PathBuf {
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
     let set = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     set.unwrap_or_else(|| crate::repository().join("target"))
 }
@@ -100,7 +101,7 @@ impl Demo {
     fn start() -> Result<Self> {
         println!("starting a private containerd with the pods busy, fork-storm and sleeper");
         // This very program, with the feature that needs what setup has installed by now.
-        cmd::run(&mut cmd::command("cargo", ["build", "--quiet", "--package", "xtask", "--features", "rig"]))?;
+        cmd::run(&mut cmd::cargo(["build", "--quiet", "--package", "xtask", "--features", "rig"]))?;
         let mut command = cmd::as_root(target().join("debug/xtask"), ["rig"])?;
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = spawned.with_context(|| format!("cannot start `{}`", cmd::show(&command)))?;
@@ -212,7 +213,7 @@ impl Agent {
 }
 
 /// Ends a child with SIGTERM, and with SIGKILL where that does not help.
-fn end(child: &mut Child, as_root: bool) -> Result<std::process::ExitStatus> {
+pub(crate) fn end(child: &mut Child, as_root: bool) -> Result<std::process::ExitStatus> {
     let start = Instant::now();
     let mut signal = Some("-TERM");
     loop {

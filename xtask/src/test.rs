@@ -32,7 +32,7 @@ pub fn test(args: &[String]) -> Result<()> {
 
 /// A cargo that runs what it builds as root.
 fn cargo(args: &[&str]) -> Result<Command> {
-    let mut cargo = cmd::command("cargo", args);
+    let mut cargo = cmd::cargo(args);
     if !cmd::is_root() {
         let runner = cmd::as_root("env", [] as [&str; 0])?;
         let triple = walls::host()?.replace('-', "_").to_uppercase();

@@ -47,7 +47,7 @@ struct Package {
 /// # Errors
 /// When one is broken; the message has all of them.
 pub fn check() -> Result<()> {
-    let mut cargo = cmd::command("cargo", ["metadata", "--format-version", "1", "--all-features", "--filter-platform"]);
+    let mut cargo = cmd::cargo(["metadata", "--format-version", "1", "--all-features", "--filter-platform"]);
     let text = cmd::output(cargo.arg(host()?))?;
     let metadata = serde_json::from_str(&text).context("cargo's metadata is no JSON")?;
     let faults = faults(&packages(&metadata).context("cargo's metadata has another form than expected")?);

@@ -129,10 +129,11 @@ fn try_exit(ctx: &BtfTracePointContext) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where two threads can both find the group dead, the one that makes the entry is the last one.
+/// Where several threads find the group dead, the first of them counts. One that is alone by now was not always:
+/// others may have said so and released themselves. A thread that never shared its group needs no entry.
 #[inline(always)]
 fn is_first_to_say(key: ClosedKey, threads: u32) -> bool {
-    threads == 1 || EXITS.insert(key, 1, BPF_NOEXIST.into()).is_ok()
+    if threads == 1 { EXITS.get_ptr(key).is_none() } else { EXITS.insert(key, 1, BPF_NOEXIST.into()).is_ok() }
 }
 
 /// The entry of a process; made where `make` says that somebody will read it.

@@ -43,9 +43,16 @@ enum Subject {
 #[derive(Clone, Copy, Debug, Default)]
 struct OwnCpu {
     split: CpuSplit,
-    /// `cgroup − processes` when both were first seen.
-    gap: Option<i64>,
+    /// `cgroup − processes` from before both were watched.
+    gap: i64,
+    /// Collections so far.
+    seen: u32,
 }
+
+/// A container that is first seen with less than this unaccounted began under the agent's eyes.
+const YOUNG_NS: i64 = 1_000_000_000;
+/// Collections in which the gap of an older container settles.
+const SETTLING: u32 = 12;
 
 /// Makes resources; keeps what outlives a collection.
 #[derive(Debug)]
@@ -89,7 +96,8 @@ impl Publisher {
             if matches!(attribution.identity(key), Identity::Waiting) {
                 continue;
             }
-            self.container(key, container, attribution, names, &mut readings, &now, &mut resources);
+            let is_watched = accounting.previous.is_some();
+            self.container(key, container, attribution, names, &mut readings, &now, is_watched, &mut resources);
         }
         for (key, process) in &accounting.processes {
             if let Some(resource) = self.process(key, process, attribution, names, &now, false) {
@@ -132,12 +140,13 @@ impl Publisher {
         names: &Names,
         readings: &mut Readings,
         now: &Moment,
+        is_watched: bool,
         to: &mut Vec<Resource>,
     ) {
         let identity = attribution.identity(key);
         let created_ns = created_ns(identity);
         let figures = readings.figures.get(key);
-        let (cpu, unaccounted_ns) = self.own_cpu(key, container, figures);
+        let (cpu, unaccounted_ns) = self.own_cpu(key, container, figures, is_watched);
         let resource = |entity, attributes, points| Resource {
             entity,
             attributes,
@@ -178,13 +187,22 @@ impl Publisher {
         key: &ContainerKey,
         container: &Container,
         figures: Option<&Figures>,
+        is_watched: bool,
     ) -> (Option<CpuSplit>, Option<i64>) {
         let Some((cpu, usage)) = figures.and_then(|f| Some((&f.cpu, f.cpu.usage_ns?))) else { return (None, None) };
         let own = self.own_cpu.entry(key.clone()).or_default();
         own.split.update(usage, cpu.user_ns.unwrap_or(0), cpu.system_ns.unwrap_or(0));
         let gap = usage as i64 - container.sums.run_ns as i64;
-        let first = *own.gap.get_or_insert(gap);
-        (Some(own.split), Some(gap - first))
+        own.seen += 1;
+        // The cgroup is read a little after the processes, so of a busy container every gap is a little too large:
+        // the smallest of the first ones is the best. One that is younger than the agent had none.
+        own.gap = match own.seen {
+            1 if is_watched && gap < YOUNG_NS => 0,
+            1 => gap,
+            2..=SETTLING if own.gap != 0 => own.gap.min(gap),
+            _ => own.gap,
+        };
+        (Some(own.split), Some(gap - own.gap))
     }
 
     fn process(

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 const HELP: &str = "\
 usage: podscope-load WORK
   spin MS             burn CPU for MS milliseconds (0: for ever)
+  pulse MS EVERY      burn CPU for MS of every EVERY milliseconds, for ever
   sleep MS            sleep for MS milliseconds (0: for ever)
   forks N             start N processes one after another, each burning 1 ms (0: for ever)
   threads N MS ROUNDS N threads burn MS milliseconds each and end, ROUNDS times
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
 fn work(words: &[&str]) -> io::Result<()> {
     match words {
         ["spin", ms] => spin(endless_if_zero(number(ms)?)),
+        ["pulse", ms, every] => pulse(millis(ms)?, millis(every)?),
         ["sleep", ms] => pass(endless_if_zero(number(ms)?)),
         ["forks", n] => return forks(number(n)?),
         ["threads", n, ms, rounds] => threads(number(n)?, millis(ms)?, number(rounds)?),
@@ -77,6 +79,13 @@ fn spin(span: Duration) {
         for _ in 0..1000 {
             std::hint::spin_loop();
         }
+    }
+}
+
+fn pulse(span: Duration, every: Duration) -> ! {
+    loop {
+        spin(span);
+        pass(every.saturating_sub(span));
     }
 }
 

@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::cmd;
 
@@ -145,27 +145,36 @@ pub fn setup_tests(cache: &Cache) -> Result<()> {
 
 /// Compiles and links a kernel program of a few lines, with core from source: the whole chain works together.
 pub(crate) fn smoke_test(rustc: &Path, linker: &Path) -> Result<()> {
-    const MANIFEST: &str = "[package]\nname = \"smoke\"\nedition = \"2024\"\n[[bin]]\nname = \"smoke\"\npath = \"smoke.rs\"\n[workspace]\n";
+    let dir = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let start = Instant::now();
+    compile_kernel_program(rustc, linker, include_str!("smoke.rs.in"), &dir.path().join("smoke"))
+        .context("the test compile of a kernel program failed")?;
+    report(Did::Made, "test compile", format_args!("a kernel program, {:.1} s", start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Compiles a kernel program that is one file without dependencies.
+pub(crate) fn compile_kernel_program(rustc: &Path, linker: &Path, source: &str, to: &Path) -> Result<()> {
+    const MANIFEST: &str = "[package]\nname = \"program\"\nedition = \"2024\"\n[[bin]]\nname = \"program\"\npath = \"program.rs\"\n[workspace]\n";
     const LIMIT: Duration = Duration::from_secs(600);
 
     let dir = tempfile::tempdir().context("cannot make a temporary folder")?;
-    fs::write(dir.path().join("Cargo.toml"), MANIFEST).context("cannot write the test crate")?;
-    fs::write(dir.path().join("smoke.rs"), include_str!("smoke.rs.in")).context("cannot write the test crate")?;
+    fs::write(dir.path().join("Cargo.toml"), MANIFEST).context("cannot write a kernel program's manifest")?;
+    fs::write(dir.path().join("program.rs"), source).context("cannot write a kernel program's source")?;
     let flags = format!("-Clinker={}\x1f-Cdebuginfo=2\x1f-Clink-arg=--btf", linker.display());
-    let mut cargo = cmd::command("cargo", ["build", "--release", "-Z", "build-std=core"]);
+    let mut cargo = cmd::cargo(["build", "--release", "-Z", "build-std=core"]);
     cargo.args(["--target", "bpfel-unknown-none"]).current_dir(dir.path());
     // A cargo that runs this program has set variables for itself that do not hold for this other compiler.
     for (name, _) in std::env::vars_os().filter(|(name, _)| inherited_from_cargo(&name.to_string_lossy())) {
         cargo.env_remove(name);
     }
     cargo.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", flags);
-    let start = Instant::now();
-    cmd::run_within(&mut cargo, LIMIT).context("the test compile of a kernel program failed")?;
-    let made = dir.path().join("target/bpfel-unknown-none/release/smoke");
-    if !made.is_file() {
-        bail!("the test compile of a kernel program left no {}", made.display());
+    cmd::run_within(&mut cargo, LIMIT)?;
+    let made = dir.path().join("target/bpfel-unknown-none/release/program");
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    report(Did::Made, "test compile", format_args!("a kernel program, {:.1} s", start.elapsed().as_secs_f64()));
+    fs::copy(&made, to).with_context(|| format!("compiling a kernel program left no {}", made.display()))?;
     Ok(())
 }
 

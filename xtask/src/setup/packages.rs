@@ -52,6 +52,46 @@ pub const RIG: &[Need] = &[
 pub const TEST: &[Need] =
     &[apt("promtool", "prometheus"), pip("rotel-agent", "rotel"), pip("prometheus_client", "prometheus-client")];
 
+/// What measurements run on the host.
+pub const BENCH: &[Need] = &[apt("perf", "linux-perf"), apt("bpftool", "bpftool"), apt("taskset", "util-linux")];
+
+/// The folder of a Debian package that was downloaded and unpacked into the cache: its services are not started, as
+/// an installation would.
+///
+/// # Errors
+/// When the package cannot be downloaded.
+pub fn unpacked(cache: &Cache, package: &str) -> Result<PathBuf> {
+    let home = cache.path("unpacked").join(package);
+    if home.is_dir() {
+        return Ok(home);
+    }
+    fs::create_dir_all(cache.path("unpacked")).context("cannot make a folder in the cache")?;
+    let scratch = tempfile::tempdir_in(cache.path("unpacked")).context("cannot make a folder in the cache")?;
+    let download = || download(&[package], scratch.path());
+    download().or_else(|_| update_lists().and_then(|()| download()))?;
+    unpack(scratch.path(), &scratch.path().join("root"))?;
+    fs::rename(scratch.path().join("root"), &home).with_context(|| format!("cannot make {}", home.display()))?;
+    report(Did::Made, "packages", format_args!("{package} (apt, unpacked in {})", home.display()));
+    Ok(home)
+}
+
+/// Downloads packages into a folder.
+pub(super) fn download<S: AsRef<std::ffi::OsStr>>(packages: &[S], to: &Path) -> Result<()> {
+    // root would otherwise hand the download to a user who may not write here
+    let mut download = cmd::command("apt-get", ["-q", "-o", "APT::Sandbox::User=root", "download"]);
+    cmd::output(download.args(packages).current_dir(to)).map(|_| ())
+}
+
+/// Unpacks the packages of a folder.
+pub(super) fn unpack(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from).context("cannot read the folder of downloaded packages")?.flatten() {
+        if entry.path().extension().is_some_and(|ext| ext == "deb") {
+            cmd::run(cmd::command("dpkg", ["-x"]).arg(entry.path()).arg(to))?;
+        }
+    }
+    Ok(())
+}
+
 /// The program of that name, among those that setup installed from PyPI or on the search path.
 ///
 /// # Errors

@@ -151,15 +151,9 @@ fn from_debian(cache: &Cache) -> Result<()> {
         }
     };
     let scratch = tempfile::tempdir_in(cache.path("ebpf")).context("cannot make a folder in the cache")?;
-    // root would otherwise hand the download to a user who may not write here
-    let mut download = cmd::command("apt-get", ["-q", "-o", "APT::Sandbox::User=root", "download"]);
-    cmd::output(download.args(&names).current_dir(scratch.path()))?;
+    packages::download(&names, scratch.path())?;
     let unpacked = scratch.path().join("toolchain");
-    for entry in fs::read_dir(scratch.path()).context("cannot read the folder of downloaded packages")?.flatten() {
-        if entry.path().extension().is_some_and(|ext| ext == "deb") {
-            cmd::run(cmd::command("dpkg", ["-x"]).arg(entry.path()).arg(&unpacked))?;
-        }
-    }
+    packages::unpack(scratch.path(), &unpacked)?;
     trim(&unpacked)?;
     let home = cache.path("ebpf/toolchain");
     if home.exists() {

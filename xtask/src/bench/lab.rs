@@ -1,0 +1,132 @@
+//! What all measurements share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::cmd;
+use crate::setup::{self, Cache, toolchain::Source};
+
+const STEP: Duration = Duration::from_millis(50);
+
+/// The built programs and the wish to stop.
+pub(super) struct Lab {
+    pub(super) cache: Cache,
+    target: PathBuf,
+    ended: Arc<AtomicBool>,
+}
+
+impl Lab {
+    /// Sets up and builds what is measured, with optimisation.
+    pub(super) fn prepare() -> Result<Self> {
+        let cache = setup::setup(Source::Auto)?;
+        let agent = ["build", "--release", "--package", "podscope-agent", "--bins", "--examples"];
+        cmd::run(&mut cmd::cargo(agent))?;
+        cmd::run(&mut cmd::cargo(["build", "--release", "--package", "xtask", "--bin", "podscope-load"]))?;
+        let ended = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // What was changed on the host is undone on the way out.
+            signal_hook::flag::register(signal, Arc::clone(&ended)).context("cannot take signals")?;
+        }
+        Ok(Self { cache, target: crate::run::target().join("release"), ended })
+    }
+
+    /// A program of the workspace.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.target.join(name)
+    }
+
+    /// Whether a signal came.
+    pub(super) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Lets time pass.
+    pub(super) fn pause(&self, span: Duration) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            if self.ended() {
+                bail!("stopped by a signal");
+            }
+            let left = span.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(STEP));
+        }
+    }
+
+    /// Waits until `ready` says so.
+    pub(super) fn wait(&self, what: &str, limit: Duration, mut ready: impl FnMut() -> Result<bool>) -> Result<()> {
+        let start = Instant::now();
+        while !ready()? {
+            if start.elapsed() > limit {
+                bail!("{what} took longer than {} s", limit.as_secs());
+            }
+            self.pause(STEP)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the machine is.
+pub(super) fn facts() -> Value {
+    let of = |file: &str, key: &str| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let value = text.lines().find_map(|line| line.strip_prefix(key)?.split_once(':'));
+        value.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    json!({
+        "kernel": rustix::system::uname().release().to_string_lossy(),
+        "cpu": of("/proc/cpuinfo", "model name"),
+        "cores": cores(),
+        "memory": of("/proc/meminfo", "MemTotal"),
+        "cgroup": if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" },
+    })
+}
+
+/// CPUs that this process may use.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Percent of all cores that other work takes, looked at for a second.
+pub(super) fn busy() -> Result<f64> {
+    let before = cpu_times()?;
+    std::thread::sleep(Duration::from_secs(1));
+    let after = cpu_times()?;
+    Ok((1.0 - (after.1 - before.1) / (after.0 - before.0)) * 100.0)
+}
+
+/// Time of all CPUs in ticks: all, and idle.
+fn cpu_times() -> Result<(f64, f64)> {
+    let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+    let line = text.lines().next().unwrap_or_default();
+    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; guest time stands in user time already.
+    if ticks.len() < 5 {
+        bail!("/proc/stat has no CPU times");
+    }
+    Ok((ticks.iter().take(8).sum(), ticks[3] + ticks[4]))
+}
+
+/// How far the middle half of the values lies apart, as a part of the median.
+pub(super) fn scatter(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |quarter: usize| sorted.get(sorted.len() * quarter / 4).copied().unwrap_or(f64::NAN);
+    (at(3) - at(1)) / median(values)
+}
+
+/// The middle value; of an even number the lower one of the two.
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}
