@@ -5,20 +5,17 @@
 mod otlp_support;
 
 use std::fmt::Write;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use otlp_support::receiver::Protocol;
+use otlp_support::rotel::Collector;
 use otlp_support::{eventually, exporter};
 use podscope_abi::Histogram;
 use podscope_abi::histogram::{BUCKETS, FIRST_OCTAVE, PER_OCTAVE};
 use podscope_agent::export::otlp::{OtlpArgs, Tally};
 use podscope_agent::snapshot::{AttributeValue, Attributes, Point, Resource, ResourceAttribute, Snapshot, Value};
 use podscope_catalog::{Entity, Instrument, MetricId, Source, ValueType};
-use tokio::process::{Child, Command};
 
 const START: u64 = 1_700_000_000_000_000_000;
 const KERNEL_START: u64 = 1_600_000_000_000_000_000;
@@ -146,47 +143,11 @@ fn rounded(line: &str) -> String {
     format!("Bucket ({}, {}], {count}", round(low), round(high))
 }
 
-/// Where pip put the collector's program.
-fn rotel() -> PathBuf {
-    let python = "import os, rotel; print(os.path.join(os.path.dirname(rotel.__file__), 'rotel-agent'))";
-    let found = std::process::Command::new("python3").args(["-c", python]).output();
-    let path = found.ok().map(|out| PathBuf::from(String::from_utf8_lossy(&out.stdout).trim()));
-    path.filter(|path| path.is_file())
-        .expect("this test needs the collector rotel for the python3 in PATH: python3 -m pip install --pre rotel")
-}
-
-/// A collector whose output goes to `log` and that ends with this value.
-async fn collector(folder: &Path, log: &Path, grpc: u16, http: u16) -> Child {
-    let mut command = Command::new(rotel());
-    command
-        .args(["start", "--exporter", "blackhole", "--debug-log", "metrics", "--debug-log-verbosity", "detailed"])
-        .args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")])
-        .args(["--otlp-http-endpoint", &format!("127.0.0.1:{http}")])
-        .arg("--pid-file")
-        .arg(folder.join("pid"))
-        .stdin(Stdio::null())
-        .stdout(std::fs::File::create(log).unwrap())
-        .kill_on_drop(true);
-    let child = command.spawn().unwrap();
-    for port in [grpc, http] {
-        let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
-        eventually("the collector's port", listens).await;
-    }
-    child
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 async fn every_point_is_read_back(protocol: Protocol) {
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
-    let (grpc, http) = (free_port(), free_port());
-    let _collector = collector(folder.path(), &log, grpc, http).await;
+    let collector = Collector::start().await;
     let endpoint = match protocol {
-        Protocol::Grpc => format!("http://127.0.0.1:{grpc}"),
-        Protocol::Http => format!("http://127.0.0.1:{http}/v1/metrics"),
+        Protocol::Grpc => collector.grpc(),
+        Protocol::Http => collector.http(),
     };
     let (handle, _board) = exporter(OtlpArgs {
         otlp_endpoint: Some(endpoint),
@@ -202,7 +163,7 @@ async fn every_point_is_read_back(protocol: Protocol) {
     assert_eq!(handle.stats().points, Tally { sent: points, ..Tally::default() });
 
     let printed = || {
-        let text = std::fs::read_to_string(&log).unwrap();
+        let text = collector.printed();
         let lines = text.lines().skip_while(|line| !line.starts_with("ResourceMetrics #0"));
         let lines: Vec<String> = lines.take(expected.len()).map(rounded).collect();
         (lines.len() == expected.len()).then_some(lines)

@@ -40,6 +40,8 @@ for _ in $(seq 100); do
     left=$(cgroups)
     [ -z "$left" ] && break
     for group in $left; do
+        # Of v1: what is frozen does not even die.
+        [ -f "$group/freezer.state" ] && echo THAWED >"$group/freezer.state"
         # A process of a foreign pid namespace is listed as 0, which means this process group to kill.
         for pid in $(grep -vx 0 "$group/cgroup.procs"); do
             kill -KILL "$pid"

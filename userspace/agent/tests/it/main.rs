@@ -2,10 +2,17 @@
 //!
 //! Needs root; a rig makes the containers. One test at a time: each compares times and counts on the whole host.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod attribution;
 mod command_line;
 mod conservation;
 mod faults;
 mod lives;
+mod otlp;
+#[path = "../otlp_support/mod.rs"]
+mod otlp_support;
 mod process;
+mod selection;
+mod stalls;
 mod support;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use xtask::rig::{Container, ContainerSpec};
+use xtask::rig::ContainerSpec;
 
 use crate::support::agent::Agent;
 use crate::support::kernel::{adopt, cpu_dir, freeze, keyed, pin, proc_file, procs, schedstat, stat, thaw};

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "several tests include it, and each uses a part")]
 
 pub(crate) mod receiver;
+pub(crate) mod rotel;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -19,17 +19,17 @@ const SETTLING: u64 = 3;
 /// A running agent; ends with this value.
 pub(crate) struct Agent {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     log: Arc<Mutex<String>>,
 }
 
 /// How an agent ended.
 #[derive(Debug)]
 pub(crate) struct End {
-    pub status: ExitStatus,
-    pub took: Duration,
+    pub(crate) status: ExitStatus,
+    pub(crate) took: Duration,
     /// What it wrote to standard error.
-    pub log: String,
+    pub(crate) log: String,
 }
 
 /// The agent's program.

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use xtask::rig::{Container, ContainerSpec, Options, Pod, PodSpec, Rig};
 
 /// How long anything may take that is only waited for.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Keeps tests of one process apart; those of several are the test runner's business.
@@ -22,7 +22,7 @@ pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-/// Waits until `check` gives a value; panics with `what` after half a minute.
+/// Waits until `check` gives a value; panics with `what` after a minute.
 pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -56,7 +56,7 @@ pub(crate) async fn work(pod: &Pod, name: &str, words: &str) -> Container {
 }
 
 /// The processes directly in a container's cgroup whose command line begins with these words.
-pub fn running(container: &Container, words: &str) -> Vec<u32> {
+pub(crate) fn running(container: &Container, words: &str) -> Vec<u32> {
     let wanted = words.replace(' ', "\0");
     let line = |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let pids = kernel::procs(&kernel::cpu_dir(container.cgroup()));
@@ -64,17 +64,17 @@ pub fn running(container: &Container, words: &str) -> Vec<u32> {
 }
 
 /// A process that the test starts on the host; killed with this value.
-pub struct Host(Child);
+pub(crate) struct Host(Child);
 
 impl Host {
     /// Starts a program.
-    pub fn start(program: &str, args: &[&str]) -> Self {
+    pub(crate) fn start(program: &str, args: &[&str]) -> Self {
         let child = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).spawn();
         Self(child.unwrap_or_else(|error| panic!("{program}: {error}")))
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 }

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     /// Name and labels as they stand there: the series.
-    pub series: String,
+    pub(crate) series: String,
     /// Metric.
-    pub name: String,
+    pub(crate) name: String,
     /// Label values by name.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// Value.
-    pub value: f64,
+    pub(crate) value: f64,
 }
 
 impl Sample {
@@ -25,7 +25,7 @@ impl Sample {
 /// All lines of a page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Page {
-    pub samples: Vec<Sample>,
+    pub(crate) samples: Vec<Sample>,
 }
 
 /// Wanted values of labels; `""` means that the label is missing.
