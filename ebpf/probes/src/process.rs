@@ -37,8 +37,7 @@ fn try_fork(parent: Task, child: Task) -> Result<(), Error> {
     }
     if it.flags & TaskFlags::LEADER == 0 {
         it.changes = find(parent).map_or(0, |from| from.get().changes);
-    } else if let Some(book) = book(it.cgroup, it.book_exe)
-    {
+    } else if let Some(book) = book(it.cgroup, it.book_exe) {
         // SAFETY: a live map value; only the address is taken.
         add(unsafe { &raw mut (*book).lives.started_fork }, 1);
     }
