@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use podscope_abi::Histogram;
 use podscope_catalog::Entity;
@@ -115,6 +116,9 @@ impl Publisher {
     }
 
     /// The series that ended a while ago; `resources` are those of the running collection.
+    ///
+    /// A scraper that comes at least once in the lingering time sees the last value of each. A slower one misses what
+    /// a series grew by after its last scrape; none counts anything twice.
     pub fn lingering(&mut self, resources: &[Resource], now: &Moment) -> Vec<Arc<Resource>> {
         while self.lingering.front().is_some_and(|(since, _)| now.monotonic_ns.saturating_sub(*since) > self.linger_ns)
         {
@@ -336,24 +340,7 @@ fn exe_name(names: &Names, exe: u64) -> Arc<str> {
 
 /// A Unix time in ns as RFC 3339 in UTC, to the millisecond.
 pub fn rfc3339(unix_ns: u64) -> String {
-    let seconds = unix_ns / 1_000_000_000;
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // Civil date from days since 1970-01-01, counted from 0000-03-01 so that leap days end a year.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        of_day / 3600,
-        of_day / 60 % 60,
-        of_day % 60,
-        unix_ns / 1_000_000 % 1000
-    )
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string()
 }
 
 #[cfg(test)]

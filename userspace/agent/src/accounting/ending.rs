@@ -27,15 +27,19 @@ impl Accounting {
             }
         }
         for key in over {
-            let Some(mut process) = self.processes.remove(&key) else { continue };
-            outcome.forget.push(key);
-            let owner = process.series.as_ref().map(|series| series.container.clone());
-            if let Some(container) = owner.and_then(|owner| self.containers.get_mut(&owner)) {
+            let Some(process) = self.processes.get_mut(&key) else { continue };
+            let owner = process.series.as_ref().map(|series| &series.container);
+            if let Some(container) = owner.and_then(|owner| self.containers.get_mut(owner)) {
                 if !process.changed {
-                    container.export(&mut process);
+                    container.export(process);
                 }
-                outcome.ended.push(Ended { key, process });
+                if process.is_late() && self.pass - process.last_pass <= MISSING {
+                    continue;
+                }
+                outcome.ended.push(Ended { key, process: process.clone() });
             }
+            self.processes.remove(&key);
+            outcome.forget.push(key);
         }
         self.drop_stale(outcome);
     }

@@ -192,6 +192,12 @@ impl Process {
         if self.changes == 0 { Counters::ZERO } else { self.total.since(&self.live_since_mark) }
     }
 
+    /// Whether the books do not have all yet that its series must still grow by.
+    pub(super) fn is_late(&self) -> bool {
+        let missing = |series: &Series| self.total.since(&series.base).since(&series.published) != Counters::ZERO;
+        !self.changed && self.series.as_ref().is_some_and(missing)
+    }
+
     /// Begins a series: at its birth where it was born in this interval, else at zero now.
     pub(super) fn begin_series(&mut self, container: ContainerKey, start_boot_ns: u64, now: &Moment) {
         let (base, start_ns) = match self.born {

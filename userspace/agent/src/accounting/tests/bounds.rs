@@ -75,6 +75,23 @@ fn a_move_there_and_back_leaves_no_trace() {
 }
 
 #[test]
+fn a_series_that_begins_with_its_process_has_the_threads_that_died_before_it_was_seen() {
+    let mut machine = Machine::new(3, Deaths::BetweenCollections);
+    let group = machine.make(0);
+    machine.collect(&Default::default());
+    machine.tick();
+    let pid = machine.kernel.fork(1, Some(group));
+    let thread = machine.kernel.thread(pid);
+    machine.kernel.run(thread, &amount(5_000), true);
+    machine.kernel.exit(thread);
+    machine.kernel.close(thread);
+    machine.collect(&Default::default());
+    machine.kernel.exit(pid);
+    machine.finish();
+    assert!(machine.accounting.containers[&ContainerKey::Container("c2".into())].exported.run_ns > 5_000);
+}
+
+#[test]
 fn what_a_task_used_in_a_removed_cgroup_is_counted_once() {
     let mut machine = Machine::new(3, Deaths::AtAnyMoment);
     let (gone, left) = (machine.make(0), machine.make(0));

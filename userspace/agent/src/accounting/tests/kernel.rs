@@ -5,16 +5,15 @@
 //! only after the move was noticed, and no task is moved twice within one stay on a CPU. Nor does a thread with a pid
 //! below its leader's execute: while the iterator passes it would be visited under both.
 
+mod report;
+
 use std::collections::{BTreeMap, HashMap};
-use std::ops::RangeBounds;
 
-use podscope_abi::{Book, BookKey, Closed, Counters, EXE_OTHER, EXES_PER_CGROUP, RecordKind, TaskFlags, TaskRecord};
+use podscope_abi::{Book, BookKey, Closed, Counters, EXE_OTHER, EXES_PER_CGROUP};
 
-use super::super::{Accounting, Moment, Outcome, ProcessKey};
+use super::super::{Moment, ProcessKey};
 use super::amount;
 
-/// The run queues' clock runs behind the monotonic one by so much.
-const QUEUE_CLOCK_BEHIND: u64 = 5_000;
 /// Pid of the task that reads the iterator.
 const READER: u32 = 1;
 /// The cgroup everything begins in.
@@ -269,38 +268,53 @@ impl Kernel {
     fn follow(&mut self, pid: u32) {
         let task = &self.tasks[&pid];
         let Some(state) = &task.state else { return };
-        let (from, to, split, exe) = (state.cgroup, task.cgroup, state.split, state.exe);
-        if from != to {
-            let noticed = split.filter(|(css, _)| *css == to);
-            let upto = noticed.map_or(task.counters, |(_, upto)| upto);
-            let (leader, old_exe) = (state.leader, state.book_exe);
-            self.charge(pid, &upto);
-            let new_exe = self.place(to, exe);
-            let state = self.state(pid);
-            (state.cgroup, state.book_exe) = (to, new_exe);
-            state.changes += u32::from(noticed.is_none());
-            if leader {
-                self.book(from, old_exe).lives.ended_moved += 1;
-                self.book(to, new_exe).lives.started_moved += 1;
-            }
+        let (to, split, exe) = (task.cgroup, state.split, state.exe);
+        if state.cgroup == to {
+            self.void_split(pid);
+            return;
         }
-        self.void_split(pid, from == to);
+        let noticed = split.filter(|(css, _)| *css == to);
+        let upto = noticed.map_or(task.counters, |(_, upto)| upto);
+        self.count_move(pid, to);
+        self.charge(pid, &upto);
+        let book_exe = self.place(to, exe);
+        let state = self.state(pid);
+        (state.cgroup, state.book_exe, state.split) = (to, book_exe, None);
+        state.changes += u32::from(noticed.is_none());
     }
 
-    fn void_split(&mut self, pid: u32, unused: bool) {
+    /// A task that was found moved is back.
+    fn void_split(&mut self, pid: u32) {
+        if self.state(pid).split.is_some() {
+            let home = self.state(pid).cgroup;
+            self.count_move(pid, home);
+            let state = self.state(pid);
+            state.split = None;
+            state.changes += 1;
+        }
+    }
+
+    /// A process is counted where its leader was found last.
+    fn count_move(&mut self, pid: u32, to: u64) {
         let state = self.state(pid);
-        if state.split.take().is_some() {
-            state.changes += u32::from(unused);
+        let (from, exe) = (state.split.map_or(state.cgroup, |(found, _)| found), state.exe);
+        if state.leader && from != to {
+            let book_exe = self.place(from, exe);
+            self.book(from, book_exe).lives.ended_moved += 1;
+            let book_exe = self.place(to, exe);
+            self.book(to, book_exe).lives.started_moved += 1;
         }
     }
 
     fn note_move(&mut self, pid: u32) {
-        let task = self.tasks.get_mut(&pid).unwrap();
+        let task = &self.tasks[&pid];
         let (to, counters) = (task.cgroup, task.counters);
-        let Some(state) = &mut task.state else { return };
+        let Some(state) = &task.state else { return };
         if state.cgroup == to {
-            self.void_split(pid, true);
+            self.void_split(pid);
         } else {
+            self.count_move(pid, to);
+            let state = self.state(pid);
             state.split = Some((to, counters));
             state.changes += 1;
         }
@@ -446,97 +460,5 @@ impl Kernel {
     pub(super) fn pending_waits(&self) -> Vec<(Burner, u64)> {
         let queued = |(pid, task): (&u32, &Task)| Some((self.burner(*pid), self.now - task.queued?));
         self.tasks.iter().filter_map(queued).collect()
-    }
-
-    pub(super) fn give_books(&self, accounting: &mut Accounting) {
-        self.books.iter().for_each(|(key, book)| accounting.take_book(key, book));
-    }
-
-    pub(super) fn give_closed(&self, accounting: &mut Accounting) {
-        self.closed.iter().for_each(|(key, closed)| accounting.take_closed(key, closed));
-    }
-
-    /// The pid at which the iterator has visited half of the tasks.
-    pub(super) fn half(&self) -> u32 {
-        self.tasks.keys().nth(self.tasks.len() / 2).copied().unwrap_or(READER)
-    }
-
-    /// The iterator, over some pids.
-    pub(super) fn give_tasks(&mut self, accounting: &mut Accounting, pids: impl RangeBounds<u32>) {
-        for pid in self.tasks.range(pids).map(|(pid, _)| *pid).collect::<Vec<_>>() {
-            self.visit(pid, accounting);
-        }
-    }
-
-    fn visit(&mut self, pid: u32, accounting: &mut Accounting) {
-        if self.tasks[&pid].state.is_none() {
-            self.adopt(pid);
-        }
-        if self.state(pid).unknown {
-            return;
-        }
-        let task = &self.tasks[&pid];
-        let state = task.state.clone().unwrap();
-        let mut record: TaskRecord = bytemuck::Zeroable::zeroed();
-        record.raw = task.counters;
-        (record.pid, record.tgid, record.leader_start) = (pid, task.process.tgid, task.process.start);
-        (record.exe, record.cgroup, record.book_exe) = (state.exe, state.cgroup, state.book_exe);
-        record.threads = self.threads(task.process).len() as u32;
-        if self.is_leader(pid) {
-            record.flags |= TaskFlags::LEADER;
-        }
-        if pid == READER {
-            record.flags |= TaskFlags::READER | TaskFlags::RUNNABLE;
-            record.queued_ns = self.now - QUEUE_CLOCK_BEHIND;
-        } else if let Some(since) = task.queued {
-            record.flags |= TaskFlags::RUNNABLE;
-            record.queued_ns = since - QUEUE_CLOCK_BEHIND;
-        }
-        record.flags |= TaskFlags::MEMORY;
-        record.anon_pages = 1 + i64::from(pid);
-        if state.older && !state.seen && self.is_leader(pid) {
-            record.kind = RecordKind::BASE;
-            let raw = std::mem::replace(&mut record.raw, self.groups[&task.process].dead_threads);
-            accounting.take_task(&record);
-            record.raw = raw;
-        }
-        record.since = record.raw.since(&state.mark);
-        let css = task.cgroup;
-        if css == state.cgroup {
-            self.void_split(pid, true);
-        } else {
-            if state.split.is_none_or(|(to, _)| to != css) {
-                self.note_move(pid);
-            }
-            let split = self.state(pid).split.unwrap().1;
-            record.kind = RecordKind::PART;
-            record.since = split.since(&state.mark);
-            accounting.take_task(&record);
-            record.cgroup = css;
-            record.book_exe = self.place(css, state.exe);
-            record.since = record.raw.since(&split);
-        }
-        record.kind = RecordKind::TASK;
-        record.changes = self.state(pid).changes;
-        accounting.take_task(&record);
-        self.state(pid).seen = true;
-    }
-
-    fn adopt(&mut self, pid: u32) {
-        let burner = self.burner(pid);
-        let mut state = self.new_state(burner.cgroup, burner.exe, 0);
-        (state.older, state.mark) = (true, self.tasks[&pid].counters);
-        state.leader = self.is_leader(pid);
-        if state.leader {
-            *self.older.entry((state.cgroup, state.book_exe)).or_default() += 1;
-        }
-        self.tasks.get_mut(&pid).unwrap().state = Some(state);
-    }
-
-    /// What a collection asks for.
-    pub(super) fn obey(&mut self, outcome: &Outcome) {
-        self.closed.retain(|key, _| !outcome.forget.contains(key));
-        self.books.retain(|key, _| !outcome.retired.contains(&key.cgroup));
-        self.exes.retain(|cgroup, _| !outcome.retired.contains(cgroup));
     }
 }
