@@ -28,7 +28,8 @@ impl CpuSplit {
         self.sampled_system = self.sampled_system.max(sampled_system);
         let (user, system) = self.ratio;
         let parts = u128::from(user) + u128::from(system);
-        let of_user = if parts == 0 { increment } else { (u128::from(increment) * u128::from(user) / parts) as u64 };
+        let of_user =
+            (u128::from(increment) * u128::from(user)).checked_div(parts).map_or(increment, |part| part as u64);
         self.user_ns += of_user;
         self.system_ns += increment - of_user;
     }
