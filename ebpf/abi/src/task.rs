@@ -79,8 +79,8 @@ pub struct TaskState {
     pub split_valid: u32,
     /// 1 once a collection has seen the task: user space knows its process. Written by the iterator alone.
     pub seen: u32,
-    /// How often its (cgroup, executable) has changed, a move counted as soon as it is noticed. A thread begins with
-    /// the number of the one that made it.
+    /// How often its (cgroup, executable) has changed, a move counted as soon as it is noticed. A process begins
+    /// at 0, a thread with the number of the one that made it.
     pub changes: u32,
     /// Always 0.
     pub pad: u32,

@@ -29,17 +29,15 @@ fn try_fork(parent: Task, child: Task) -> Result<(), Error> {
         Some(from) if from.get().css == css_set as u64 => {
             let from = from.get();
             (it.exe, it.book_exe, it.cgroup, it.slot) = (from.exe, from.book_exe, from.cgroup, from.slot);
-            it.changes = from.changes;
         }
         from => {
             it.exe = from.map_or_else(|| executable(child), |from| from.get().exe);
             assign(state, cgroup::id_of_css_set(css_set));
-            it.changes = from.map_or(0, |from| from.get().changes);
         }
     }
-    if it.flags & TaskFlags::LEADER != 0
-        && let Some(book) = book(it.cgroup, it.book_exe)
-    {
+    if it.flags & TaskFlags::LEADER == 0 {
+        it.changes = find(parent).map_or(0, |from| from.get().changes);
+    } else if let Some(book) = book(it.cgroup, it.book_exe) {
         // SAFETY: a live map value; only the address is taken.
         add(unsafe { &raw mut (*book).lives.started_fork }, 1);
     }
@@ -69,7 +67,8 @@ fn try_exec(ctx: &BtfTracePointContext) -> Result<(), Error> {
         add(unsafe { &raw mut (*book).lives.ended_exec }, 1);
     }
     it.exe = executable(task);
-    it.changes += 1;
+    // A thread may have noticed fewer moves than its leader, for which it stands from now on.
+    it.changes += if it.flags & TaskFlags::LEADER != 0 { 1 } else { 1 << 16 };
     debug!(ctx, "exec: pid {}, executable {:x}", task.pid(), it.exe);
     // A thread that executes takes over its group's pid and start.
     it.start = task.start();

@@ -96,11 +96,11 @@ fn identify(task: Task, state: TaskStateRef, record: &mut TaskRecord) {
 fn measure(task: Task, state: TaskStateRef, record: &mut TaskRecord) {
     let it = state.get();
     record.raw = task.counters(state);
-    let queued = task.on_rq() != 0;
+    let queued = task.on_rq();
     record.queued_ns = 0;
     if queued {
         record.flags |= TaskFlags::RUNNABLE;
-        record.queued_ns = if task.on_cpu() == 0 { task.last_queued() } else { 0 };
+        record.queued_ns = if task.on_cpu() { 0 } else { task.last_queued() };
         if current_pid() == record.pid {
             record.flags |= TaskFlags::READER;
             record.queued_ns = task.last_arrival();

@@ -71,6 +71,11 @@ pub(super) fn programs(pid: u32) -> Result<Vec<Program>> {
     Ok(programs.filter(|program| own.contains(&program.id)).collect())
 }
 
+/// Whether anybody has a program of that name loaded.
+pub(super) fn is_loaded(name: &str) -> Result<bool> {
+    Ok(show("prog")?.iter().any(|program| program["name"] == name))
+}
+
 /// What the programs have done since they were looked at before.
 pub(super) fn since(now: &[Program], before: &[Program]) -> Vec<Program> {
     let mut programs = now.to_vec();

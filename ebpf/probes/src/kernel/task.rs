@@ -36,8 +36,18 @@ impl Task {
         run_delay -> u64;
         last_queued -> u64;
         last_arrival -> u64;
-        on_rq -> u32;
-        on_cpu -> u32;
+    }
+
+    /// Whether it is queued or running. Only the low byte: the member is an `int`, but a byte on 7.2.
+    #[inline(always)]
+    pub(crate) fn on_rq(self) -> bool {
+        member::<u8>(self.0, offset!(on_rq)) != 0
+    }
+
+    /// Whether it is on a CPU now. Only the low byte, as [`Self::on_rq`].
+    #[inline(always)]
+    pub(crate) fn on_cpu(self) -> bool {
+        member::<u8>(self.0, offset!(on_cpu)) != 0
     }
 
     #[inline(always)]

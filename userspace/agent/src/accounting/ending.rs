@@ -31,7 +31,7 @@ impl Accounting {
             outcome.forget.push(key);
             let owner = process.series.as_ref().map(|series| series.container.clone());
             if let Some(container) = owner.and_then(|owner| self.containers.get_mut(&owner)) {
-                if !process.has_changed() {
+                if !process.changed {
                     container.export(&mut process);
                 }
                 outcome.ended.push(Ended { key, process });
@@ -56,7 +56,9 @@ impl Accounting {
 
     /// Gives up what belongs to cgroups that were removed a while ago.
     pub(super) fn retire_cgroups(&mut self, outcome: &mut Outcome) {
-        let inhabited: HashSet<u64> = self.processes.values().map(|process| process.cgroup).collect();
+        // A task that was moved away may not have run since: its last part there is in no kernel book yet.
+        let with_tasks = self.books.iter().filter(|(_, book)| book.last_task == self.pass).map(|(key, _)| key.cgroup);
+        let inhabited: HashSet<u64> = self.processes.values().map(|process| process.cgroup).chain(with_tasks).collect();
         let is_due = |id: &u64, (since, pass): &(Moment, u64)| {
             let lingered = self.now.monotonic_ns.saturating_sub(since.monotonic_ns) > self.limits.linger_ns;
             lingered && self.pass - pass > RETIRE && !inhabited.contains(id)

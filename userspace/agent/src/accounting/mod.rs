@@ -116,12 +116,22 @@ struct BookState {
     credited: Counters,
     credited_lives: Lives,
     live: Counters,
+    /// The last collection that saw a living task with time for this book.
+    last_task: u64,
 }
 
 impl BookState {
     fn new(start_ns: u64) -> Self {
         let (total, credited, live) = Default::default();
-        Self { start_ns, total, credited, live, lives: Lives::default(), credited_lives: Lives::default() }
+        Self {
+            start_ns,
+            total,
+            credited,
+            live,
+            lives: Lives::default(),
+            credited_lives: Lives::default(),
+            last_task: 0,
+        }
     }
 }
 
@@ -206,8 +216,10 @@ impl Accounting {
         }
         let key = ProcessKey { start: record.leader_start, tgid: record.tgid, pad: 0 };
         let pending = if record.kind == RecordKind::TASK { self.pending_wait(record) } else { 0 };
+        let pass = self.pass;
         if record.kind != RecordKind::BASE {
             let book = self.book(BookKey { cgroup: record.cgroup, exe: record.book_exe });
+            book.last_task = pass;
             book.live.add(&record.since);
             book.live.wait_ns += pending;
         }
@@ -218,7 +230,6 @@ impl Accounting {
             self.processes_dropped += u64::from(record.flags & TaskFlags::LEADER);
             return;
         }
-        let pass = self.pass;
         let process = self.processes.entry(key).or_insert_with(|| Process::new(pass));
         if record.kind == RecordKind::BASE {
             process.take_base(record);

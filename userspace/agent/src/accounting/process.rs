@@ -48,8 +48,6 @@ pub struct Series {
     pub unwanted: u32,
     /// Counters of the process at the series' zero.
     pub(super) base: Counters,
-    /// [`Process::changes`] at its beginning: it ends with the next change.
-    pub(super) changes: u32,
 }
 
 /// A process.
@@ -84,10 +82,12 @@ pub struct Process {
     pub(super) book_exe: u64,
     /// How often its time has changed its owner.
     pub(super) changes: u32,
+    /// Cgroup, executable and `changes` at the collection before.
+    owner_before: (u64, u64, u32),
+    /// Its time has changed its owner in the interval that the running collection ends.
+    pub(super) changed: bool,
     /// It was born in the interval that the running collection ends, and is seen for the first time.
     pub(super) born: bool,
-    /// The running collection has seen the leader.
-    leader_seen: bool,
     /// What threads that died before the agent came had used.
     dead_before: Counters,
     /// Sums over the living threads of the running collection: whole life, and since the last change of owner.
@@ -113,8 +113,9 @@ impl Process {
             last_pass: 0,
             book_exe: 0,
             changes: 0,
+            owner_before: (0, 0, 0),
+            changed: false,
             born: false,
-            leader_seen: false,
             dead_before: Counters::ZERO,
             live: Counters::ZERO,
             live_since_mark: Counters::ZERO,
@@ -133,7 +134,6 @@ impl Process {
             self.last_pass = pass;
             self.live = Counters::ZERO;
             self.live_since_mark = Counters::ZERO;
-            self.leader_seen = false;
         }
         let mut raw = record.raw;
         raw.wait_ns += pending_wait;
@@ -141,7 +141,6 @@ impl Process {
         self.live_since_mark.add(&record.since);
         self.live_since_mark.wait_ns += pending_wait;
         let leader = record.flags & TaskFlags::LEADER != 0;
-        self.leader_seen |= leader;
         if leader || first_of_pass {
             self.ppid = record.ppid;
             self.comm = record.comm;
@@ -177,6 +176,8 @@ impl Process {
             self.threads = 0;
             self.memory = Memory { peak: self.memory.peak, ..Memory::default() };
         }
+        let owner = (self.cgroup, self.exe, self.changes);
+        self.changed = std::mem::replace(&mut self.owner_before, owner) != owner && self.first_pass != pass;
         let before = self.total;
         self.total = before.max(&now);
         self.delta = match (self.first_pass == pass, self.born) {
@@ -188,14 +189,7 @@ impl Process {
 
     /// What a process that was born in this interval used before it became its executable in its container.
     fn before_owner(&self) -> Counters {
-        // A leader that has a mark had another owner; one that has none had not, nor had its dead threads.
-        let one_owner = self.leader_seen && self.live == self.live_since_mark;
-        if one_owner { Counters::ZERO } else { self.total.since(&self.live_since_mark) }
-    }
-
-    /// Whether the series must end: the process's time has had another owner since it began.
-    pub(super) fn has_changed(&self) -> bool {
-        self.series.as_ref().is_some_and(|series| series.changes != self.changes || series.exe != self.exe)
+        if self.changes == 0 { Counters::ZERO } else { self.total.since(&self.live_since_mark) }
     }
 
     /// Begins a series: at its birth where it was born in this interval, else at zero now.
@@ -212,7 +206,6 @@ impl Process {
             exe: self.exe,
             unwanted: 0,
             base,
-            changes: self.changes,
         });
     }
 }

@@ -102,8 +102,7 @@ impl Accounting {
         let mut by_container: HashMap<ContainerKey, Vec<Candidate<ProcessKey>>> = HashMap::new();
         for (key, process) in &mut self.processes {
             let gone = process.last_pass != self.pass;
-            let changed = process.has_changed();
-            if changed {
+            if process.changed && process.series.is_some() {
                 // The interval stays in the remainder: nobody knows how much of it the series' owner had.
                 outcome.ended.push(Ended { key: *key, process: process.clone() });
                 process.series = None;
@@ -112,8 +111,8 @@ impl Accounting {
                 continue;
             }
             let Some(owner) = self.owners.get(&process.cgroup) else { continue };
-            if changed {
-                // Not in the same collection: a stream would end after it has begun anew.
+            if process.changed {
+                // It begins at the next collection, when all that it used before has arrived.
                 if let Some(container) = self.containers.get_mut(owner) {
                     container.leave_out(process);
                 }

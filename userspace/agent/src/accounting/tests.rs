@@ -43,7 +43,7 @@ fn play(limit: usize, deaths: Deaths, history: &[Step]) -> Machine {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
 
     /// Tasks may die at any moment of a collection.
     #[test]

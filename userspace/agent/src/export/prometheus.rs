@@ -4,7 +4,7 @@
 
 mod negotiate;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::Write as _;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use std::ops::Range;
 use podscope_abi::Histogram;
 use podscope_abi::histogram::{BUCKETS, END_OCTAVE, FIRST_OCTAVE, PER_OCTAVE};
 use podscope_catalog::prometheus::{base_name, family_name, label_name, type_name, unit_name};
-use podscope_catalog::{METRICS, Metric};
+use podscope_catalog::{Entity, METRICS, Metric};
 
 use crate::snapshot::{AttributeValue, Attributes, Point, Resource, Snapshot, Value};
 
@@ -97,19 +97,25 @@ fn runs_by_metric(snapshot: &Snapshot) -> Vec<Vec<Run<'_>>> {
 /// The resources with their labels, each label set once.
 ///
 /// Two resources can differ in attributes that are no labels, such as a process's start time: when a pid is used
-/// again, the living process stands for the series, or else the one that ended last.
+/// again, the living process stands for the series, or else the one that began last; of two that count as living one
+/// has just died.
 fn distinct(snapshot: &Snapshot) -> Vec<(&Resource, &str)> {
-    let mut order: Vec<&Resource> =
-        snapshot.resources.iter().chain(snapshot.lingering.iter().map(AsRef::as_ref)).collect();
-    if order.iter().any(|r| r.ended) {
-        order.sort_by_key(|r| (r.ended, std::cmp::Reverse(r.start_ns)));
-    }
-    let mut seen = HashSet::with_capacity(order.len());
-    order
-        .into_iter()
+    let all: Vec<(&Resource, &str)> = snapshot
+        .resources
+        .iter()
+        .chain(snapshot.lingering.iter().map(AsRef::as_ref))
         .map(|resource| (resource, labels(&resource.attributes)))
-        .filter(|(resource, labels)| seen.insert((resource.entity, *labels)))
-        .collect()
+        .collect();
+    let rank = |at: usize| (!all[at].0.ended, all[at].0.start_ns);
+    let mut standing: HashMap<(Entity, &str), usize> = HashMap::with_capacity(all.len());
+    for (at, (resource, labels)) in all.iter().enumerate() {
+        let best = standing.entry((resource.entity, *labels)).or_insert(at);
+        if rank(at) > rank(*best) {
+            *best = at;
+        }
+    }
+    let stands = |at: usize| standing.get(&(all[at].0.entity, all[at].1)) == Some(&at);
+    (0..all.len()).filter(|&at| stands(at)).map(|at| all[at]).collect()
 }
 
 /// The labels of a resource without braces: `a="b",c="d"`. Keys are the agent's own and differ from each other.

@@ -72,6 +72,8 @@ pub(super) struct Kernel {
     pub(super) burned: HashMap<Burner, Counters>,
     /// Truth: whole lives.
     pub(super) lives: HashMap<ProcessKey, Counters>,
+    /// Truth: whole lives of threads that closed while a collection read.
+    pub(super) closed_amid: HashMap<ProcessKey, Counters>,
     /// Processes that were there before the agent, by book.
     pub(super) older: HashMap<(u64, u64), u64>,
 }
@@ -92,6 +94,7 @@ impl Kernel {
             exes: HashMap::new(),
             burned: HashMap::new(),
             lives: HashMap::new(),
+            closed_amid: HashMap::new(),
             older: HashMap::new(),
         }
     }
@@ -175,7 +178,7 @@ impl Kernel {
         }
         let state = self.attached.then(|| {
             let from = self.tasks[&parent].state.clone();
-            let changes = from.as_ref().map_or(0, |from| from.changes);
+            let changes = from.filter(|_| as_thread).map_or(0, |from| from.changes);
             let mut state = self.new_state(cgroup, exe, changes);
             state.leader = !as_thread;
             if !as_thread {
@@ -252,9 +255,10 @@ impl Kernel {
         self.tasks.get_mut(&pid).unwrap().state.as_mut().unwrap()
     }
 
-    /// Whether it is the only thread of its process.
+    /// Whether its process has never had another thread.
     pub(super) fn is_alone(&self, pid: u32) -> bool {
-        self.threads(self.tasks[&pid].process).len() == 1
+        let process = self.tasks[&pid].process;
+        self.threads(process).len() == 1 && self.groups[&process].dead_threads == Counters::ZERO
     }
 
     fn is_leader(&self, pid: u32) -> bool {
@@ -347,7 +351,7 @@ impl Kernel {
         let new_exe = self.place(cgroup, exe);
         let state = self.state(pid);
         (state.exe, state.book_exe) = (exe, new_exe);
-        state.changes += 1;
+        state.changes += if state.leader { 1 } else { 1 << 16 };
         state.leader = true;
         self.book(cgroup, new_exe).lives.started_exec += 1;
     }
@@ -375,6 +379,12 @@ impl Kernel {
         } else {
             self.state(pid).unknown = true;
         }
+    }
+
+    /// A task is about to close while a collection reads.
+    pub(super) fn note_closing(&mut self, pid: u32) {
+        let task = &self.tasks[&pid];
+        self.closed_amid.entry(task.process).or_default().add(&task.counters);
     }
 
     /// All threads of a process exit.

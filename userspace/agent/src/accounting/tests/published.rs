@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use podscope_abi::Counters;
 
-use super::super::{Accounting, Container, ContainerKey, Outcome, Process, ProcessKey};
+use super::super::{Accounting, Container, ContainerKey, Ended, Outcome, Process, ProcessKey};
 
 /// Who a process's stream is: what identifies it when it is published.
 pub(super) type StreamKey = (ProcessKey, ContainerKey, u64);
@@ -26,8 +26,8 @@ pub(super) struct Published {
     containers: HashMap<ContainerKey, Container>,
     /// Increments of all streams of a container.
     increments: HashMap<ContainerKey, Counters>,
-    /// Ended processes of the last collection with their totals.
-    pub(super) over: Vec<(ProcessKey, Counters)>,
+    /// Series that ended with the last collection.
+    pub(super) ended: Vec<Ended>,
 }
 
 /// No counter of `before` is larger than in `now`.
@@ -58,8 +58,7 @@ impl Published {
                 container.exported.run_ns, container.remainder.run_ns
             );
         }
-        let ended = outcome.ended.iter().filter(|ended| !accounting.processes.contains_key(&ended.key));
-        self.over = ended.map(|ended| (ended.key, ended.process.total)).collect();
+        self.ended.clone_from(&outcome.ended);
     }
 
     fn take_process(&mut self, key: &ProcessKey, process: &Process, now: u64) -> Option<StreamKey> {
@@ -81,10 +80,12 @@ impl Published {
         Some(stream)
     }
 
-    /// No stream has more than what its process burned as this executable in this container.
-    pub(super) fn check(&self, truth: &HashMap<StreamKey, Counters>) {
+    /// No stream has more than what its process burned as this executable in this container. What arrives late of a
+    /// thread that died while a collection read is its process's of then.
+    pub(super) fn check(&self, truth: &HashMap<StreamKey, Counters>, late: &HashMap<ProcessKey, Counters>) {
         for (key, stream) in &self.streams {
-            let burned = truth.get(key).copied().unwrap_or_default();
+            let mut burned = truth.get(key).copied().unwrap_or_default();
+            burned.add(&late.get(&key.0).copied().unwrap_or_default());
             assert!(is_grown(&burned, &stream.all), "{key:?} has more than was burned there: {stream:?}, {burned:?}");
         }
     }
