@@ -10,6 +10,7 @@ use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Polic
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::{Layout, Reader, scan};
 use crate::descriptors::{self, Schedule};
+use crate::figures::GroupFigures;
 use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
 use crate::oom::{Kmsg, OomTracker};
 use crate::own::{OwnFigures, Usage};
@@ -63,6 +64,7 @@ pub struct Collector {
     scanned_ns: Option<u64>,
     unnamed_groups: bool,
     waits: Waits,
+    figures: GroupFigures,
     kmsg: Kmsg,
     oom_kills: OomTracker,
     descriptors: Schedule,
@@ -92,6 +94,7 @@ impl Collector {
             scanned_ns: None,
             unnamed_groups: true,
             waits: Waits::default(),
+            figures: GroupFigures::default(),
             kmsg,
             oom_kills: OomTracker::default(),
             descriptors: Schedule::default(),
@@ -305,9 +308,11 @@ impl Collector {
             if let Some(path) = attribution.group(key)
                 && !readings.figures.contains_key(key)
             {
-                readings.figures.insert(key.clone(), self.reader.read(path));
+                let figures = self.figures.read(&mut self.reader, key, path, accounting.now.monotonic_ns);
+                readings.figures.insert(key.clone(), figures);
             }
         }
+        self.figures.forget_unread(accounting.now.monotonic_ns);
         match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup)) {
             Ok((count, waits)) => (last.entries[2], readings.waits) = (count, waits),
             Err(error) => tracing::warn!("cannot list the cgroups: {error}"),

@@ -10,6 +10,7 @@ pub mod collect;
 pub mod config;
 pub mod descriptors;
 pub mod export;
+mod figures;
 pub mod http;
 pub mod kernel;
 pub mod oom;

@@ -50,7 +50,8 @@ struct OwnCpu {
     seen: u32,
 }
 
-/// A container that is first seen with less than this unaccounted began under the agent's eyes.
+/// A container that is first seen with more than this unaccounted did not begin under the agent's eyes after all: its
+/// cgroup was found late.
 const YOUNG_NS: i64 = 1_000_000_000;
 /// Collections in which the gap of an older container settles.
 const SETTLING: u32 = 12;
@@ -97,8 +98,7 @@ impl Publisher {
             if matches!(attribution.identity(key), Identity::Waiting) {
                 continue;
             }
-            let is_watched = accounting.previous.is_some();
-            self.container(key, container, attribution, names, &mut readings, &now, is_watched, &mut resources);
+            self.container(key, container, attribution, names, &mut readings, &now, &mut resources);
         }
         for (key, process) in &accounting.processes {
             if let Some(resource) = self.process(key, process, attribution, names, &now, false) {
@@ -144,13 +144,12 @@ impl Publisher {
         names: &Names,
         readings: &mut Readings,
         now: &Moment,
-        is_watched: bool,
         to: &mut Vec<Resource>,
     ) {
         let identity = attribution.identity(key);
         let created_ns = created_ns(identity);
         let figures = readings.figures.get(key);
-        let (cpu, unaccounted_ns) = self.own_cpu(key, container, figures, is_watched);
+        let (cpu, unaccounted_ns) = self.own_cpu(key, container, figures);
         let resource = |entity, attributes, points| Resource {
             entity,
             attributes,
@@ -191,7 +190,6 @@ impl Publisher {
         key: &ContainerKey,
         container: &Container,
         figures: Option<&Figures>,
-        is_watched: bool,
     ) -> (Option<CpuSplit>, Option<i64>) {
         let Some((cpu, usage)) = figures.and_then(|f| Some((&f.cpu, f.cpu.usage_ns?))) else { return (None, None) };
         let own = self.own_cpu.entry(key.clone()).or_default();
@@ -201,7 +199,7 @@ impl Publisher {
         // The cgroup is read a little after the processes, so of a busy container every gap is a little too large:
         // the smallest of the first ones is the best. One that is younger than the agent had none.
         own.gap = match own.seen {
-            1 if is_watched && gap < YOUNG_NS => 0,
+            1 if container.from_birth && gap < YOUNG_NS => 0,
             1 => gap,
             2..=SETTLING if own.gap != 0 => own.gap.min(gap),
             _ => own.gap,

@@ -301,11 +301,34 @@ impl Site {
 
 /// The iterator walks the pid namespace of its reader: outside of the host's, most processes are not seen.
 fn namespace_note() -> Option<String> {
+    let own = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    note_on_namespace(&own.to_string_lossy())
+}
+
+fn note_on_namespace(own: &str) -> Option<String> {
     /// Inode of the initial pid namespace (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
     const INITIAL: &str = "pid:[4026531836]";
-    let own = std::fs::read_link("/proc/self/ns/pid").ok()?;
-    let own = own.to_string_lossy().into_owned();
     (own != INITIAL).then(|| {
         format!("only processes of this pid namespace ({own}) are seen: run the agent in the host's (hostPID: true)")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collections_fall_on_multiples_of_the_interval() {
+        for interval in [Duration::from_secs(5), Duration::from_millis(100), Duration::from_secs(3600)] {
+            let (before, next) = (since_epoch(), next_multiple(interval));
+            assert_eq!(next.as_nanos() % interval.as_nanos(), 0);
+            assert!(next > before && next <= since_epoch() + interval);
+        }
+    }
+
+    #[test]
+    fn another_pid_namespace_is_told_of() {
+        assert_eq!(note_on_namespace("pid:[4026531836]"), None);
+        assert!(note_on_namespace("pid:[4026532299]").unwrap().contains("hostPID: true"));
+    }
 }

@@ -60,7 +60,9 @@ struct Spinner(Child);
 
 impl Spinner {
     fn new() -> Self {
-        let script = "read go; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+        // The string grows to two megabytes, so that memory is charged as well.
+        let script = "read go; x=aaaaaaaa; n=0; while [ $n -lt 18 ]; do x=$x$x; n=$((n+1)); done; \
+             i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
         Self(Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().unwrap())
     }
 

@@ -219,3 +219,14 @@ fn reads_what_proc_says() {
         tasks.map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)).sum();
     assert!(count.abs_diff(threads) < threads / 4 + 16, "{count} records, {threads} threads");
 }
+
+#[test]
+fn the_idle_task_is_no_process() {
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, _events, _board) = load(&layout, |_| {});
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let mut idle = 0;
+    kernel.tasks(|task| idle += u32::from(task.pid == 0)).unwrap();
+    kernel.closed.for_each(|key, _| idle += u32::from(key.tgid == 0)).unwrap();
+    assert_eq!(idle, 0);
+}

@@ -38,8 +38,21 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         case()?;
         return Ok(ExitCode::SUCCESS);
     }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    // What test runners ask of a test binary: a list, of which none is ignored, and one case by its name.
+    if has("--list") {
+        let listed = if has("--ignored") { &[][..] } else { CASES };
+        listed.iter().for_each(|(name, _)| println!("{name}: test"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| {
+        wanted.is_empty()
+            || wanted.iter().any(|part| if has("--exact") { *part == name } else { name.contains(part.as_str()) })
+    };
     let mut result = ExitCode::SUCCESS;
-    for (name, _) in CASES {
+    for (name, _) in CASES.iter().filter(|(name, _)| is_wanted(name)) {
         let passed = Command::new(std::env::current_exe()?).env(VARIABLE, name).status()?.success();
         println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
         if !passed {

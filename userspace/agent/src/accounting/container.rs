@@ -45,15 +45,17 @@ pub struct Container {
     pub oom_kills: [u64; 5],
     /// Zero of the sums, ns since the Unix epoch.
     pub start_ns: u64,
+    /// Began under the agent's eyes: the sums have all that its processes ever used.
+    pub from_birth: bool,
     before: Counters,
     /// Made by the running collection.
     young: bool,
 }
 
 impl Container {
-    pub(super) fn new(start_ns: u64) -> Self {
+    pub(super) fn new(start_ns: u64, from_birth: bool) -> Self {
         let executables = HashMap::from([(EXE_OTHER, Executable::default())]);
-        Self { executables, start_ns, young: true, ..Self::default() }
+        Self { executables, start_ns, from_birth, young: true, ..Self::default() }
     }
 
     pub(super) fn begin(&mut self) {

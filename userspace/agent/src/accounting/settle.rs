@@ -44,7 +44,7 @@ impl Accounting {
             }
         }
         if let Some(container) = self.containers.get_mut(key) {
-            *container = Container::new(self.now.unix_ns);
+            *container = Container::new(self.now.unix_ns, false);
         }
     }
 
@@ -59,8 +59,8 @@ impl Accounting {
     }
 
     fn container(&mut self, key: &ContainerKey) -> &mut Container {
-        let start_ns = self.interval_start_ns();
-        self.containers.entry(key.clone()).or_insert_with(|| Container::new(start_ns))
+        let (start_ns, from_birth) = (self.interval_start_ns(), self.previous.is_some());
+        self.containers.entry(key.clone()).or_insert_with(|| Container::new(start_ns, from_birth))
     }
 
     fn credit_books(&mut self, owner: &mut impl FnMut(u64) -> Option<ContainerKey>) {

@@ -29,7 +29,7 @@ impl CpuSplit {
         let (user, system) = self.ratio;
         let parts = u128::from(user) + u128::from(system);
         let of_user =
-            (u128::from(increment) * u128::from(user)).checked_div(parts).map_or(increment, |share| share as u64);
+            (u128::from(increment) * u128::from(user)).checked_div(parts).map_or(increment, |part| part as u64);
         self.user_ns += of_user;
         self.system_ns += increment - of_user;
     }

@@ -3,6 +3,8 @@
 //! Only what is needed: members by path, array and enum facts, parameters of tracepoints. The file is scanned
 //! once and dropped. Format: Documentation/bpf/btf.rst.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Where the kernel offers its BTF.
@@ -59,6 +61,8 @@ pub struct Btf {
     strings: usize,
     /// Byte offset of each type's header; index 0 is `void`.
     types: Vec<u32>,
+    /// Structs found before: where types are sorted by name (7.2) each search passes most of them.
+    structs: RefCell<HashMap<String, u32>>,
 }
 
 /// Header of a type (`struct btf_type`).
@@ -95,7 +99,7 @@ impl Btf {
         if header + types_at + types_len > data.len() || header + strings_at + strings_len > data.len() {
             return Err("a section lies outside of the file");
         }
-        let mut btf = Self { data, strings: header + strings_at, types: vec![0] };
+        let mut btf = Self { data, strings: header + strings_at, types: vec![0], structs: RefCell::default() };
         let (mut at, end) = (header + types_at, header + types_at + types_len);
         while at + 12 <= end {
             btf.types.push(at as u32);
@@ -140,6 +144,15 @@ impl Btf {
         })
     }
 
+    fn find_struct(&self, name: &str) -> Option<u32> {
+        if let Some(id) = self.structs.borrow().get(name) {
+            return Some(*id);
+        }
+        let id = self.find(&[KIND_STRUCT, KIND_UNION], name)?;
+        self.structs.borrow_mut().insert(name.to_owned(), id);
+        Some(id)
+    }
+
     /// Follows typedefs and qualifiers.
     fn plain(&self, mut id: u32) -> Option<(u32, Header)> {
         loop {
@@ -155,7 +168,7 @@ impl Btf {
     pub fn member(&self, paths: &str) -> Option<Member> {
         paths.split('|').find_map(|path| {
             let mut names = path.split('.');
-            let outer = self.find(&[KIND_STRUCT, KIND_UNION], names.next()?)?;
+            let outer = self.find_struct(names.next()?)?;
             names.try_fold(Member { bit_offset: 0, bit_size: 0, type_id: outer }, |inside, name| {
                 let found = self.member_of(inside.type_id, name)?;
                 Some(Member { bit_offset: inside.bit_offset + found.bit_offset, ..found })

@@ -227,7 +227,7 @@ fn a_pid_used_again_does_not_double_a_series() {
             .collect::<Vec<_>>()
     };
     assert_eq!(lines(vec![ended(1, 10), process(7, "sh", points(2)), ended(3, 30)]), ["2"]);
-    assert_eq!(lines(vec![ended(1, 10), ended(3, 30), process(8, "sh", points(4))]), ["4", "3"]);
+    assert_eq!(lines(vec![ended(1, 10), ended(3, 30), process(8, "sh", points(4))]), ["3", "4"]);
 }
 
 #[test]

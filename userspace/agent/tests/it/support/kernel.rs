@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -12,15 +14,26 @@ use super::eventually;
 /// Stops all processes of containers, those in cgroups below theirs too, and waits until none runs.
 pub(crate) fn freeze(containers: &[&Container]) {
     for container in containers {
-        let (file, v1) = freezer(container);
-        fs::write(&file, if v1 { "FROZEN" } else { "1" }).unwrap();
+        eventually("the container is frozen", || try_freeze(container).then_some(()));
     }
-    for container in containers {
-        let (file, v1) = freezer(container);
-        let (file, state) = if v1 { (file, "FROZEN\n") } else { (file.with_file_name("cgroup.events"), "frozen 1\n") };
-        let frozen = || fs::read_to_string(&file).unwrap().contains(state);
-        eventually("the container is frozen", || frozen().then_some(()));
+}
+
+/// v1 can stay at FREEZING for ever where processes are started meanwhile; so it is let go, to be tried again.
+fn try_freeze(container: &Container) -> bool {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    let (file, v1) = freezer(container);
+    fs::write(&file, if v1 { "FROZEN" } else { "1" }).unwrap();
+    let (shown, state) =
+        if v1 { (file.clone(), "FROZEN\n") } else { (file.with_file_name("cgroup.events"), "frozen 1\n") };
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if fs::read_to_string(&shown).unwrap().contains(state) {
+            return true;
+        }
+        sleep(Duration::from_millis(5));
     }
+    fs::write(&file, if v1 { "THAWED" } else { "0" }).unwrap();
+    false
 }
 
 /// Lets frozen containers go on.
