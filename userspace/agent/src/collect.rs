@@ -63,6 +63,8 @@ pub struct Collector {
     shared: Arc<Mutex<Shared>>,
     scanned_ns: Option<u64>,
     unnamed_groups: bool,
+    /// Why the last reading of the living tasks failed.
+    tasks_failed: Option<String>,
     waits: Waits,
     figures: GroupFigures,
     kmsg: Kmsg,
@@ -93,6 +95,7 @@ impl Collector {
             shared: Arc::new(Mutex::new(shared)),
             scanned_ns: None,
             unnamed_groups: true,
+            tasks_failed: None,
             waits: Waits::default(),
             figures: GroupFigures::default(),
             kmsg,
@@ -177,7 +180,15 @@ impl Collector {
         last.losses = self.kernel.losses();
         clock.end(4);
         last.phases = clock.seconds;
-        tasks?;
+        // Without the iterator the books still tell of what has ended, and the cgroups of all.
+        let failed = tasks.err().map(|error| error.to_string());
+        if failed != self.tasks_failed {
+            match &failed {
+                Some(error) => tracing::error!("living tasks cannot be read: {error}"),
+                None => tracing::info!("living tasks are read again"),
+            }
+            self.tasks_failed = failed;
+        }
         Ok(Snapshot { time_ns: now.unix_ns, resources, lingering })
     }
 

@@ -1,6 +1,7 @@
 //! Real OOM kills: what the kernel logs of them, and whose limit that makes it.
 //!
 //! Needs root, a memory cgroup hierarchy and /dev/kmsg.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

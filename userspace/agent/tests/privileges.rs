@@ -2,6 +2,7 @@
 //!
 //! This program runs itself once for each case, because what a thread has dropped it cannot get back, and without the
 //! test harness, because the drop refuses to leave other threads behind.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
