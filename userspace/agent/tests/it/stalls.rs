@@ -34,7 +34,9 @@ async fn uninterruptible_sleep_shows_while_it_lasts() {
     let start = Instant::now();
     let parent = Host::start("python3", &["-c", SPAWN, &fifo.display().to_string()]);
     adopt(&container, parent.pid());
-    let sleeps = || proc_file(parent.pid(), "stat").contains(") D ");
+    // An uninterruptible sleep without a child is one for python's own files.
+    let children = format!("task/{}/children", parent.pid());
+    let sleeps = || proc_file(parent.pid(), "stat").contains(") D ") && !proc_file(parent.pid(), &children).is_empty();
     eventually("the parent sleeps uninterruptibly", || sleeps().then_some(()));
     let begun = start.elapsed();
 
