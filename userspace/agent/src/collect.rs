@@ -1,6 +1,6 @@
 //! The collection: everything is read, accounted, attributed and published, on wall-clock multiples of the interval.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use foldhash::HashSet;
@@ -71,6 +71,8 @@ pub struct Collector {
     oom_kills: OomTracker,
     descriptors: Schedule,
     usage: Usage,
+    /// What was published last, for as long as anybody has it.
+    published: Weak<Snapshot>,
 }
 
 impl Collector {
@@ -102,7 +104,13 @@ impl Collector {
             oom_kills: OomTracker::default(),
             descriptors: Schedule::default(),
             usage: Usage::default(),
+            published: Weak::new(),
         }
+    }
+
+    /// Says what has been published.
+    pub fn published(&mut self, snapshot: &Arc<Snapshot>) {
+        self.published = Arc::downgrade(snapshot);
     }
 
     /// What `/top` and `/status` read.
@@ -152,7 +160,7 @@ impl Collector {
         self.scan_groups(attribution, accounting, now.monotonic_ns);
         for renamed in attribution.refresh(now.monotonic_ns) {
             accounting.restart(&renamed);
-            self.publisher.rename(&renamed);
+            self.publisher.rename(&renamed, self.published.upgrade().as_deref(), &now);
             self.waits.restart(&renamed);
         }
 
