@@ -36,6 +36,10 @@ attributes! {
     PRESSURE_RESOURCE = "podscope.pressure.resource" ["cpu", "memory", "io"];
     /// Some or all tasks stalled.
     PRESSURE_KIND = "podscope.pressure.kind" ["some", "full"];
+    /// What a process of a virtual machine's launcher pod is there for.
+    VM_ROLE = "podscope.vm.role" [
+        "monitor", "launcher", "libvirt", "log", "emulator", "swtpm", "passt", "virtiofsd", "other",
+    ];
     /// Whose limit an OOM kill enforced.
     OOM_SCOPE = "podscope.oom.scope" ["container", "pod", "node", "other", "unknown"];
     /// A kernel program.

@@ -160,6 +160,21 @@ metrics! {
     /// Time since the pod's sandbox was made.
     POD_UPTIME = "k8s.pod.uptime", "s", Gauge Double, Pod, Agent;
 
+    /// CPU time of the virtual machine's processes, living and ended, by what they are there for.
+    VM_CPU_TIME = "podscope.vm.cpu.time", "s", Counter Double, Vm, Books, [VM_ROLE, CPU_MODE];
+    /// Run-queue wait of the virtual machine's processes, living and ended, by what they are there for.
+    VM_RUN_QUEUE_WAIT_TIME = "podscope.vm.run_queue.wait.time", "s", Counter Double, Vm, Books, [VM_ROLE];
+    /// Uninterruptible sleep of the virtual machine's processes, living and ended, by what they are there for.
+    VM_BLOCKED_TIME = "podscope.vm.blocked.time", "s", Counter Double, Vm, Books, [VM_ROLE];
+    /// Resident memory of the virtual machine's processes, hugetlb pages included, by what they are there for.
+    VM_MEMORY_USAGE = "podscope.vm.memory.usage", "By", UpDownCounter Int, Vm, Memory, [VM_ROLE];
+    /// Living processes of the virtual machine by what they are there for.
+    VM_PROCESS_COUNT = "podscope.vm.process.count", "{process}", UpDownCounter Int, Vm, Task, [VM_ROLE];
+    /// Memory that the guest was started with, by the emulator's arguments.
+    VM_GUEST_MEMORY_SIZE = "podscope.vm.guest.memory.size", "By", Gauge Int, Vm, Proc;
+    /// Virtual CPUs that the guest was started with, by the emulator's arguments.
+    VM_VCPU_COUNT = "podscope.vm.vcpu.count", "{vcpu}", Gauge Int, Vm, Proc;
+
     /// CPU time of the agent itself, without its kernel programs.
     AGENT_CPU_TIME = "podscope.agent.cpu.time", "s", Counter Double, Agent, Agent, [CPU_MODE];
     /// Resident memory of the agent itself.
