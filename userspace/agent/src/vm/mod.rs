@@ -189,7 +189,7 @@ struct Launcher {
     pod: Option<Arc<PodMeta>>,
 }
 
-/// The containers of launcher pods, and without a runtime those with a program that is an emulator by its name.
+/// The containers of launcher pods, and without a runtime those with programs that only these have.
 fn launchers(accounting: &Accounting, attribution: &Attribution, names: &Names) -> HashMap<ContainerKey, Launcher> {
     let mut found = HashMap::new();
     for (key, container) in &accounting.containers {
@@ -197,9 +197,9 @@ fn launchers(accounting: &Accounting, attribution: &Attribution, names: &Names) 
             Identity::Named(meta) => of_pod(&meta.pod),
             Identity::Pod(pod) => of_pod(pod),
             Identity::ByPath { container: id, pod } => {
-                let is_emulator =
-                    |exe| names.get(exe).is_some_and(|name| Role::of_program(name) == Some(Role::Emulator));
-                let key = pod.as_ref().or(id.as_ref()).filter(|_| container.executables.keys().any(is_emulator));
+                let tells =
+                    |exe| names.get(exe).is_some_and(|name| Role::of_program(name).is_some_and(Role::tells_of_vm));
+                let key = pod.as_ref().or(id.as_ref()).filter(|_| container.executables.keys().any(tells));
                 key.map(|key| Launcher { key: Arc::clone(key), vm: None, pod: None })
             }
             Identity::Host | Identity::Waiting => None,

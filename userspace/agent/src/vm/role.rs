@@ -55,6 +55,11 @@ impl Role {
         })
     }
 
+    /// Whether where such a program runs there may be a VM.
+    pub fn tells_of_vm(self) -> bool {
+        matches!(self, Self::Monitor | Self::Launcher | Self::Emulator)
+    }
+
     /// Its attribute value.
     pub fn name(self) -> &'static str {
         podscope_catalog::attribute::VM_ROLE.values[self as usize]
