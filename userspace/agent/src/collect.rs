@@ -172,7 +172,11 @@ impl Collector {
         last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
         last.entries[1] = self.kernel.closed.for_each(|key, closed| accounting.take_closed(key, closed))? as u64;
         clock.end(0);
-        let tasks = self.kernel.tasks(|record| accounting.take_task(record));
+        let (machines, pass) = (&mut self.machines, accounting.pass);
+        let tasks = self.kernel.tasks(|record| {
+            accounting.take_task(record);
+            machines.take_task(record, pass);
+        });
         clock.end(1);
 
         let outcome = settle(accounting, attribution, now.monotonic_ns);

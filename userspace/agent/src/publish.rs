@@ -15,12 +15,11 @@ use crate::accounting::split::CpuSplit;
 use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Process, ProcessKey};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
-use crate::runtime::PodMeta;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
-use crate::vm::Machines;
+use crate::vm::{Machine, Machines};
 
 pub use identity::rfc3339;
-use identity::{created_ns, exe_name, identify, identify_machine};
+use identity::{created_ns, exe_name, identify, identify_launcher};
 
 /// The executable name of what has no series of its own.
 pub const OTHER: &str = "_other";
@@ -48,6 +47,7 @@ enum Subject {
     Container(ContainerKey),
     /// By pod, with the name: that may come late.
     Vm(Arc<str>, Arc<str>),
+    Vcpu(Arc<str>, Arc<str>, u32),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.
@@ -308,23 +308,34 @@ impl Publisher {
 
     fn machines(&mut self, machines: &Machines, now: &Moment, to: &mut Vec<Resource>) {
         for (key, machine) in machines.all() {
-            let pod = machine.pod.as_deref();
-            let attributes =
-                self.attributes_of(Subject::Vm(Arc::clone(key), Arc::clone(&machine.vm.name)), now, |list| {
-                    list.push(ResourceAttribute::label("k8s.namespace.name", Arc::clone(&machine.vm.namespace)));
-                    if let Some(PodMeta { name, .. }) = pod {
-                        list.push(ResourceAttribute::label("k8s.pod.name", Arc::clone(name)));
-                    }
-                    list.push(ResourceAttribute::label("k8s.pod.uid", Arc::clone(key)));
-                    identify_machine(&machine.vm, list);
-                });
+            let subject = Subject::Vm(Arc::clone(key), Arc::clone(&machine.vm.name));
+            let attributes = self.attributes_of(subject, now, |list| identify_launcher(key, machine, list));
             to.push(Resource {
                 entity: Entity::Vm,
                 attributes,
                 start_ns: machine.sums.start_ns,
                 kernel_start_ns: machine.sums.start_ns,
                 ended: false,
-                points: machine.sums.points(machine.emulator.as_ref(), self.page),
+                points: machine.sums.points(machine.emulator.as_ref(), &machine.threads, self.page),
+            });
+            self.vcpus(key, machine, now, to);
+        }
+    }
+
+    fn vcpus(&mut self, key: &Arc<str>, machine: &Machine, now: &Moment, to: &mut Vec<Resource>) {
+        for (number, points) in machine.threads.vcpus() {
+            let subject = Subject::Vcpu(Arc::clone(key), Arc::clone(&machine.vm.name), number);
+            let attributes = self.attributes_of(subject, now, |list| {
+                identify_launcher(key, machine, list);
+                list.push(ResourceAttribute::label_int("podscope.vm.vcpu.id", i64::from(number)));
+            });
+            to.push(Resource {
+                entity: Entity::Vcpu,
+                attributes,
+                start_ns: machine.sums.start_ns,
+                kernel_start_ns: machine.sums.start_ns,
+                ended: false,
+                points,
             });
         }
     }

@@ -40,6 +40,8 @@ attributes! {
     VM_ROLE = "podscope.vm.role" [
         "monitor", "launcher", "libvirt", "log", "emulator", "swtpm", "passt", "virtiofsd", "other",
     ];
+    /// What a thread of a virtual machine's emulator is there for.
+    VM_THREAD_CLASS = "podscope.vm.thread.class" ["vcpu", "io", "vhost", "migration", "worker", "emulator"];
     /// Whose limit an OOM kill enforced.
     OOM_SCOPE = "podscope.oom.scope" ["container", "pod", "node", "other", "unknown"];
     /// A kernel program.

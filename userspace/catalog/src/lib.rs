@@ -101,14 +101,16 @@ pub enum Entity {
     Pod,
     /// A virtual machine: all processes of its launcher pod.
     Vm,
+    /// A virtual CPU of a virtual machine.
+    Vcpu,
     /// The agent itself.
     Agent,
 }
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 6] =
-        [Entity::Process, Entity::Executable, Entity::Container, Entity::Pod, Entity::Vm, Entity::Agent];
+    pub const ALL: [Entity; 7] =
+        [Entity::Process, Entity::Executable, Entity::Container, Entity::Pod, Entity::Vm, Entity::Vcpu, Entity::Agent];
 
     /// Its name in the reference.
     pub const fn name(self) -> &'static str {
@@ -118,6 +120,7 @@ impl Entity {
             Entity::Container => "container",
             Entity::Pod => "pod",
             Entity::Vm => "vm",
+            Entity::Vcpu => "vcpu",
             Entity::Agent => "agent",
         }
     }
@@ -137,12 +140,22 @@ impl Entity {
             "process.executable.name",
             "process.pid",
         ];
+        const VCPU: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "podscope.vm.vcpu.id",
+        ];
         let count = match self {
             Entity::Agent => 1,
             Entity::Pod | Entity::Vm => 6,
             Entity::Container => 8,
             Entity::Executable => 10,
             Entity::Process => 11,
+            Entity::Vcpu => return VCPU,
         };
         ALL.split_at(count).0
     }
@@ -164,6 +177,7 @@ impl Entity {
                 "A KubeVirt virtual machine: all processes of its launcher pod, living and ended, by what they are there \
                  for."
             }
+            Entity::Vcpu => "A virtual CPU: a thread of the emulator.",
             Entity::Agent => "The agent itself.",
         }
     }

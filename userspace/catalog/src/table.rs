@@ -175,6 +175,24 @@ metrics! {
     /// Virtual CPUs that the guest was started with, by the emulator's arguments.
     VM_VCPU_COUNT = "podscope.vm.vcpu.count", "{vcpu}", Gauge Int, Vm, Proc;
 
+    /// CPU time of the emulator's threads, living and ended, by what they are there for; what ended threads have used since the last collection counts as the emulator's.
+    VM_THREAD_CPU_TIME = "podscope.vm.thread.cpu.time", "s", Counter Double, Vm, Task, [VM_THREAD_CLASS];
+    /// Run-queue wait of the emulator's threads, living and ended, by what they are there for.
+    VM_THREAD_RUN_QUEUE_WAIT_TIME = "podscope.vm.thread.run_queue.wait.time", "s", Counter Double, Vm, Task, [VM_THREAD_CLASS];
+    /// Living threads of the emulator by what they are there for.
+    VM_THREAD_COUNT = "podscope.vm.thread.count", "{thread}", UpDownCounter Int, Vm, Task, [VM_THREAD_CLASS];
+
+    /// Time the virtual CPU's thread was on a CPU.
+    VCPU_CPU_TIME = "podscope.vm.vcpu.cpu.time", "s", Counter Double, Vcpu, Task;
+    /// Time the virtual CPU was ready to run but its thread waited for a CPU: CPU ready, or steal as the guest sees it.
+    VCPU_READY_TIME = "podscope.vm.vcpu.ready.time", "s", Counter Double, Vcpu, Task;
+    /// Uninterruptible sleep of the virtual CPU's thread.
+    VCPU_BLOCKED_TIME = "podscope.vm.vcpu.blocked.time", "s", Counter Double, Vcpu, Traced;
+    /// Context switches of the virtual CPU's thread.
+    VCPU_CONTEXT_SWITCHES = "podscope.vm.vcpu.context_switches", "{context_switch}", Counter Int, Vcpu, Task, [SWITCH_TYPE];
+    /// Moves of the virtual CPU's thread to another CPU.
+    VCPU_MIGRATIONS = "podscope.vm.vcpu.migrations", "{migration}", Counter Int, Vcpu, Task;
+
     /// CPU time of the agent itself, without its kernel programs.
     AGENT_CPU_TIME = "podscope.agent.cpu.time", "s", Counter Double, Agent, Agent, [CPU_MODE];
     /// Resident memory of the agent itself.

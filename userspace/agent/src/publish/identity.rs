@@ -7,6 +7,7 @@ use super::{Names, OTHER};
 use crate::attribution::Identity;
 use crate::runtime::{PodMeta, Vm};
 use crate::snapshot::ResourceAttribute;
+use crate::vm::Machine;
 
 /// When the container or pod was made, where that is known.
 pub(super) fn created_ns(identity: &Identity) -> Option<u64> {
@@ -56,8 +57,18 @@ fn machine_of(pod: &PodMeta, list: &mut Vec<ResourceAttribute>) {
     }
 }
 
+/// The attributes of a virtual machine; `uid`: its pod's.
+pub(super) fn identify_launcher(uid: &Arc<str>, machine: &Machine, list: &mut Vec<ResourceAttribute>) {
+    list.push(ResourceAttribute::label("k8s.namespace.name", Arc::clone(&machine.vm.namespace)));
+    if let Some(pod) = &machine.pod {
+        list.push(ResourceAttribute::label("k8s.pod.name", Arc::clone(&pod.name)));
+    }
+    list.push(ResourceAttribute::label("k8s.pod.uid", Arc::clone(uid)));
+    identify_machine(&machine.vm, list);
+}
+
 /// The attributes of a virtual machine beside those of its pod.
-pub(super) fn identify_machine(vm: &Vm, list: &mut Vec<ResourceAttribute>) {
+fn identify_machine(vm: &Vm, list: &mut Vec<ResourceAttribute>) {
     list.push(ResourceAttribute::label("podscope.vm.name", Arc::clone(&vm.name)));
     if let Some(uid) = &vm.uid {
         list.push(ResourceAttribute::label("podscope.vm.uid", Arc::clone(uid)));

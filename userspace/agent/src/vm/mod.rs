@@ -6,12 +6,13 @@
 mod emulator;
 mod role;
 mod sums;
+mod threads;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
-use podscope_abi::EXE_OTHER;
+use podscope_abi::{EXE_OTHER, RecordKind, TaskRecord};
 
 use crate::accounting::{Accounting, Container, ContainerKey, ProcessKey};
 use crate::attribution::{Attribution, Identity};
@@ -21,6 +22,7 @@ use crate::runtime::{PodMeta, Vm};
 pub use emulator::Emulator;
 pub use role::Role;
 pub use sums::Sums;
+pub use threads::{Class, Threads};
 
 /// Command lines read per collection at most: each one is a file of /proc.
 const READ_AT_ONCE: usize = 64;
@@ -36,6 +38,8 @@ pub struct Machine {
     pub emulator: Option<Emulator>,
     /// What its processes have used.
     pub sums: Sums,
+    /// What the emulator's threads have used.
+    pub threads: Threads,
     /// The last collection that saw it.
     seen: u64,
 }
@@ -49,9 +53,24 @@ pub struct Machines {
     roles: HashMap<(ContainerKey, u64), Role>,
     /// Arguments of living processes that may be emulators.
     emulators: HashMap<ProcessKey, Option<Emulator>>,
+    /// Machines by the thread-group id of their emulators, as the last collection found them.
+    by_tgid: HashMap<u32, (ProcessKey, Arc<str>)>,
 }
 
 impl Machines {
+    /// Takes a record of the task iterator, in the collection `pass`.
+    pub fn take_task(&mut self, record: &TaskRecord, pass: u64) {
+        if self.by_tgid.is_empty() || record.kind != RecordKind::TASK {
+            return;
+        }
+        if let Some((process, machine)) = self.by_tgid.get(&record.tgid)
+            && process.start == record.leader_start
+            && let Some(machine) = self.machines.get_mut(machine)
+        {
+            machine.threads.take(record, pass);
+        }
+    }
+
     /// Takes a collection. `proc`: where procfs is mounted.
     pub fn update(&mut self, accounting: &Accounting, attribution: &Attribution, names: &Names, proc: &Path) {
         let launchers = launchers(accounting, attribution, names);
@@ -62,11 +81,13 @@ impl Machines {
         for (key, launcher) in &launchers {
             self.take_container(key, launcher, accounting, names);
         }
-        for (process, container) in processes_of(accounting, &launchers) {
-            let (Some(process), launcher) = (accounting.processes.get(&process), &launchers[container]) else {
-                continue;
-            };
+        self.by_tgid.clear();
+        for (key, container) in processes_of(accounting, &launchers) {
+            let (Some(process), launcher) = (accounting.processes.get(&key), &launchers[container]) else { continue };
             let role = self.roles.get(&(container.clone(), process.exe)).copied().unwrap_or(Role::Other);
+            if role == Role::Emulator {
+                self.by_tgid.insert(key.tgid, (key, Arc::clone(&launcher.key)));
+            }
             if let Some(machine) = self.machines.get_mut(&launcher.key) {
                 machine.sums.count(role, process.memory.resident());
             }
@@ -104,6 +125,7 @@ impl Machines {
             pod: launcher.pod.clone(),
             emulator: None,
             sums: Sums::new(container.start_ns),
+            threads: Threads::default(),
             seen: 0,
         });
         if machine.seen != accounting.pass {

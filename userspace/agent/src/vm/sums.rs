@@ -4,7 +4,7 @@ use foldhash::{HashMap, HashMapExt};
 use podscope_abi::Counters;
 use podscope_catalog::id;
 
-use super::{Emulator, Role};
+use super::{Emulator, Role, Threads};
 use crate::accounting::ContainerKey;
 use crate::accounting::points::Points;
 use crate::accounting::split::CpuSplit;
@@ -73,7 +73,7 @@ impl Sums {
     }
 
     /// The points of a machine; roles that it has never had are left out. `page`: bytes of a page.
-    pub fn points(&self, emulator: Option<&Emulator>, page: u64) -> Vec<Point> {
+    pub fn points(&self, emulator: Option<&Emulator>, threads: &Threads, page: u64) -> Vec<Point> {
         let mut points = Points::default();
         for (role, sum) in self.by_role.iter().enumerate() {
             if sum.processes == 0 && sum.used == Counters::ZERO {
@@ -87,6 +87,7 @@ impl Sums {
                 .int(id::VM_MEMORY_USAGE, role, sum.pages * page)
                 .int(id::VM_PROCESS_COUNT, role, sum.processes);
         }
+        threads.points(&self.by_role[Role::Emulator as usize].used, &mut points);
         if let Some(emulator) = emulator {
             points.known(id::VM_GUEST_MEMORY_SIZE, 0, emulator.memory).known(id::VM_VCPU_COUNT, 0, emulator.vcpus);
         }
@@ -125,7 +126,7 @@ mod tests {
         sums.begin();
         sums.count(Role::Monitor, 3);
         sums.settle();
-        let points = sums.points(None, 4096);
+        let points = sums.points(None, &Threads::default(), 4096);
         let combinations: Vec<_> = points.iter().map(|p| (p.metric, usize::from(p.combination))).collect();
         assert_eq!(combinations.iter().filter(|(metric, _)| *metric == id::VM_MEMORY_USAGE).count(), 2);
         assert!(combinations.contains(&(id::VM_CPU_TIME, 2 * Role::Log as usize)));

@@ -67,6 +67,26 @@ fn still(agent: &Agent, container: &Container, emulator: u32) -> (Page, f64, f64
     figures
 }
 
+/// The first virtual CPU spins, the other one has not been started by it.
+fn check_threads(before: &Page, after: &Page, vm: Labels<'_>) {
+    let grown = |metric: &str, labels: Labels<'_>| {
+        let labels = [vm, labels].concat();
+        after.sum(metric, &labels) - before.sum(metric, &labels)
+    };
+    let threads = "podscope_vm_thread_cpu_time_seconds_total";
+    let emulator = grown(CPU, &[("podscope_vm_role", "emulator")]);
+    close(grown(threads, &[]), emulator, "CPU time of all classes");
+    let vcpus = grown(threads, &[("podscope_vm_thread_class", "vcpu")]);
+    assert!(vcpus > 0.9 * emulator, "{vcpus} of {emulator} s");
+    let first = grown("podscope_vm_vcpu_cpu_time_seconds_total", &[("podscope_vm_vcpu_id", "0")]);
+    let second = grown("podscope_vm_vcpu_cpu_time_seconds_total", &[("podscope_vm_vcpu_id", "1")]);
+    close(first + second, vcpus, "CPU time of both virtual CPUs");
+    assert!(second < 0.1 * first, "{second} s, the one that spins {first} s");
+    let count = |class| after.one("podscope_vm_thread_count", &[vm, &[("podscope_vm_thread_class", class)]].concat());
+    assert_eq!(count("vcpu"), 2.0);
+    assert!(count("emulator") >= 1.0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machines_processes_are_accounted_by_what_they_are_there_for() {
     let _turn = turn().await;
@@ -82,17 +102,22 @@ async fn a_machines_processes_are_accounted_by_what_they_are_there_for() {
     let role = |name| [vm, &[("podscope_vm_role", name)]].concat();
     eventually("the guest is seen", || agent.page().get("podscope_vm_vcpu_count", vm));
     let (before, burned_before, cgroup_before) = still(&agent, &compute, emulator.pid());
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let daemon = running(&compute, "/tmp/virtqemud")[0];
+    let daemon_before = burned(daemon);
+    eventually("both have worked", || {
+        (burned(emulator.pid()) > burned_before + 1.0 && burned(daemon) > daemon_before + 0.02).then_some(())
+    });
     let (after, burned_after, cgroup_after) = still(&agent, &compute, emulator.pid());
 
     let grown = |labels: Labels<'_>| after.sum(CPU, labels) - before.sum(CPU, labels);
     close(grown(&role("emulator")), burned_after - burned_before, "CPU time of the emulator");
     close(grown(vm), cgroup_after - cgroup_before, "CPU time of all roles");
-    assert!(grown(&role("libvirt")) > 0.0 && grown(&role("emulator")) > 0.1);
+    assert!(grown(&role("libvirt")) > 0.02 && grown(&role("emulator")) > 1.0);
     for name in ["monitor", "launcher", "libvirt", "log", "emulator"] {
         assert_eq!(after.one("podscope_vm_process_count", &role(name)), 1.0, "{name}");
     }
     assert_eq!(after.one("podscope_vm_vcpu_count", vm), 2.0);
+    check_threads(&before, &after, vm);
     assert_eq!(after.one("podscope_vm_guest_memory_size_bytes", vm), f64::from(64 << 20));
     let resident = keyed(emulator.pid(), "status", "VmRSS") as f64 * 1024.0;
     let memory = after.one(MEMORY, &role("emulator"));
