@@ -13,6 +13,7 @@ pub mod export;
 mod figures;
 pub mod http;
 pub mod kernel;
+pub mod log;
 pub mod oom;
 pub mod own;
 pub mod privileges;
