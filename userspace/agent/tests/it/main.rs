@@ -9,10 +9,13 @@ mod command_line;
 mod conservation;
 mod faults;
 mod lives;
+mod missing;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;
 mod process;
+#[path = "../support/mod.rs"]
+mod runtime_support;
 mod selection;
 mod stalls;
 mod support;

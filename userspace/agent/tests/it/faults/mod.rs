@@ -1,0 +1,18 @@
+//! The fault table: each dependency is killed, frozen, slowed and garbled in turn.
+//!
+//! A row of [`table`] says what fails, what `/status` shows meanwhile and what is lost. Its test makes that happen to a
+//! running agent, checks both, mends it, and measures how long the agent needs to see either. What is lost is compared
+//! with an independent truth: the kernel's counter of a cgroup, or all that the receiver holds in the end.
+//!
+//! `cargo xtask faults` runs the slow rows too and writes FAULTS.md; see [`page`].
+
+mod containerd;
+mod door;
+mod ground;
+mod kill;
+mod ledger;
+mod log;
+mod otlp;
+mod page;
+mod proc;
+mod table;
