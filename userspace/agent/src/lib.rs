@@ -23,5 +23,6 @@ pub mod run;
 pub mod runtime;
 pub mod snapshot;
 pub mod status;
+pub mod text;
 pub mod view;
 mod waits;

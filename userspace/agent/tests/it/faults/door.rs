@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::support::eventually;
+
 /// What happens to connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -54,7 +56,10 @@ enum Listener {
 impl Door {
     /// On a free port.
     pub(crate) async fn tcp(behind: SocketAddr) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        // Below the ports that the kernel gives to clients: one of those could take it while the door is closed.
+        let mut ports = (10_000..30_000).map(|_| rand::random_range(10_000..30_000));
+        let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        let free = ([127, 0, 0, 1], ports.find(is_free).unwrap()).into();
         Self::at(Place::Tcp(free), Place::Tcp(behind)).await
     }
 
@@ -106,7 +111,8 @@ impl Door {
     }
 
     fn open(&mut self, manner: Manner) {
-        let listener = self.place.listen(manner).unwrap();
+        // A process that is just being started may hold the old listener until it has executed its program.
+        let listener = eventually("the door opens", || self.place.listen(manner).ok());
         let (silence, hushed) = watch::channel(false);
         self.silence = silence;
         self.tasks.spawn(accept(listener, self.behind.clone(), manner, hushed));

@@ -19,7 +19,7 @@ use crate::support::agent::{self, Agent};
 use crate::support::{eventually, turn};
 
 /// How often, unless `PODSCOPE_FAULTS_KILLS` says otherwise.
-const KILLS: u32 = 15;
+const KILLS: u32 = 12;
 /// Loading takes about half of it.
 const LONGEST_LIFE: Duration = Duration::from_millis(1_500);
 
@@ -89,7 +89,10 @@ async fn at_random_moments_it_leaves_nothing() {
         early += u32::from(held.is_empty());
         all.extend(held);
     }
-    println!("fault: {kills} agents killed, {early} before they held anything; {} objects, at most {most} at once", all.len());
+    println!(
+        "fault: {kills} agents killed, {early} before they held anything; {} objects, at most {most} at once",
+        all.len()
+    );
     assert!(most >= 30, "no agent lived to attach its programs: {most} objects");
     eventually("the kernel has let all of it go", || all.is_disjoint(&loaded()).then_some(()));
     assert_eq!(pinned(), pinned_before);
@@ -99,8 +102,7 @@ async fn at_random_moments_it_leaves_nothing() {
 async fn the_next_one_begins_anew() {
     let _turn = turn().await;
     let receiver = Receiver::start(Protocol::Grpc).await;
-    let endpoint = format!("http://{}", receiver.address);
-    let start = |listen: &str| Agent::start(&["--cri-socket", "none", "--otlp-endpoint", &endpoint, "--listen", listen]);
+    let start = |listen: &str| Agent::sending_to(&receiver, &["--cri-socket", "none", "--listen", listen]);
     let mut ground = Ground::new();
     let mut ledger = Ledger::default();
 

@@ -81,7 +81,7 @@ async fn its_disk_is_full() {
     tiny.fill();
     let began = Instant::now();
     // What is left of the last page of the file is filled first.
-    (0..100).for_each(|_| provoke(agent.address));
+    (0..60).for_each(|_| provoke(agent.address));
     let seen = table::LOG_FULL.seen(&agent, began);
     agent.collections(2);
     assert!(lines_dropped(&agent) > 0.0);
@@ -94,6 +94,7 @@ async fn its_disk_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "a slow row: `cargo xtask faults`"]
 async fn nobody_reads_it() {
     let _turn = turn().await;
     let (mut reader, writer) = std::io::pipe().unwrap();

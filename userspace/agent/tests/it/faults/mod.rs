@@ -16,3 +16,19 @@ mod otlp;
 mod page;
 mod proc;
 mod table;
+
+use crate::otlp_support::receiver::Receiver;
+use crate::support::agent::Agent;
+
+/// Flags that send to a receiver over gRPC.
+fn sink(receiver: &Receiver) -> [String; 4] {
+    ["--otlp-endpoint", &format!("http://{}", receiver.address), "--otlp-protocol", "grpc"].map(str::to_owned)
+}
+
+impl Agent {
+    /// Starts an agent that sends to a receiver over gRPC.
+    fn sending_to(receiver: &Receiver, flags: &[&str]) -> Self {
+        let sink = sink(receiver);
+        Self::start(&[flags, &sink.each_ref().map(String::as_str)].concat())
+    }
+}

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::ground::Ground;
 use super::ledger::Ledger;
+use super::sink;
 use super::table;
 use crate::otlp_support::receiver::{Protocol, Receiver};
 use crate::support::agent::{self, Agent};
 use crate::support::turn;
-
-const SINKS: [&str; 2] = ["--cri-socket", "none"];
 
 /// Runs a command in the agent's mount namespace.
 fn within(agent: &Agent, words: &[&str]) {
@@ -27,8 +26,9 @@ async fn it_is_unmounted() {
     let plain = agent::command();
     let mut command = Command::new("unshare");
     agent::settings(&mut command);
-    command.args(["--mount", "--propagation", "private"]).arg(plain.get_program()).args(SINKS);
-    command.args(["--otlp-endpoint", &format!("http://{}", receiver.address)]);
+    command.args(["--mount", "--propagation", "private"]).arg(plain.get_program());
+    command.args(["--cri-socket", "none"]);
+    command.args(sink(&receiver));
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     let agent = Agent::launch(command);
     let resident = || agent.page().sum("podscope_agent_memory_usage_bytes", &[]);
@@ -54,8 +54,7 @@ async fn it_is_unmounted() {
 async fn entries_vanish_while_they_are_read() {
     let _turn = turn().await;
     let receiver = Receiver::start(Protocol::Grpc).await;
-    let endpoint = format!("http://{}", receiver.address);
-    let agent = Agent::start(&[&SINKS[..], &["--interval", "0.1", "--otlp-endpoint", &endpoint]].concat());
+    let agent = Agent::sending_to(&receiver, &["--cri-socket", "none", "--interval", "0.1"]);
     let mut ledger = Ledger::default();
     let mut gone = Vec::new();
     for round in 0..15 {

@@ -33,12 +33,9 @@ macro_rules! rows {
 }
 
 rows! {
-    RUNTIME_RESTARTS = "containerd", "is restarted",
-        [("runtime", "absent", "containerd.sock"), ("containerd", "absent", "no runtime answers")],
-        "nothing: names once known stay";
-    RUNTIME_STOPS = "containerd", "is stopped for a while",
+    RUNTIME_STOPS = "containerd", "is stopped, and started again",
         [("runtime", "absent", "mount the socket or pass --cri-socket"), ("containerd", "absent", "no runtime answers")],
-        "nothing; a container that begins meanwhile has only its ids until containerd is back";
+        "nothing: names once known stay; a container that begins meanwhile has only its ids until containerd is back";
     RUNTIME_FREEZES = "containerd", "is frozen (SIGSTOP) when a container begins",
         [("runtime", "absent", "no answer within 5s")],
         "nothing; the new container waits 10 s for its name and then has only its ids";
