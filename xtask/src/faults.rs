@@ -31,7 +31,7 @@ pub fn faults(args: &Args) -> Result<()> {
     let measured = tempfile::tempdir().context("cannot make a folder for what is measured")?;
     let run = |filter: &str| -> Result<()> {
         let mut cargo = test::cargo(&["nextest", "run", "--package", "podscope-agent", "--test", "it"])?;
-        cargo.args(["--run-ignored", "all", "--no-capture", "--filterset", filter]);
+        cargo.args(["--profile", "faults", "--run-ignored", "all", "--no-capture", "--filterset", filter]);
         cargo.env("PODSCOPE_FAULTS", measured.path()).env("PODSCOPE_FAULTS_KILLS", args.kills.to_string());
         cmd::run(&mut cargo)
     };

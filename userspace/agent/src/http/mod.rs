@@ -138,7 +138,8 @@ impl Server {
                     }
                     continue;
                 }
-                accepted = self.listener.accept() => accepted,
+                // Those that were told to go are counted until they have gone.
+                accepted = self.listener.accept(), if connections.len() < 2 * self.limits.connections => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {

@@ -10,6 +10,7 @@ use hyper::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::sync::Mutex;
 
 use super::pages::{Page, Pages};
 use super::places::{Answering, Places};
@@ -39,6 +40,8 @@ pub(super) struct Site<S> {
     places: Arc<Places>,
     /// Bytes of pages that may be held by clients.
     most_held: usize,
+    /// Held while a page is made that is not shared.
+    listing: Mutex<()>,
 }
 
 /// A page on its way to a client: read by the connection until it is sent.
@@ -55,7 +58,7 @@ impl AsRef<[u8]> for OnTheWay {
 
 impl<S: Source> Site<S> {
     pub(super) fn new(source: Arc<S>, counters: Arc<Counters>, places: Arc<Places>, most_held: usize) -> Self {
-        Self { source, pages: Pages::default(), counters, places, most_held }
+        Self { source, pages: Pages::default(), counters, places, most_held, listing: Mutex::default() }
     }
 
     /// Answers a request; its body is never read. `answering` goes with the answer until that is sent.
@@ -82,8 +85,8 @@ impl<S: Source> Site<S> {
         }
         match path {
             "/metrics" => self.metrics(request.headers(), answering).await,
-            "/status" => respond(StatusCode::OK, JSON, self.source.status_json()),
-            "/top" => self.top(request.uri().query(), answering),
+            "/status" => self.list(Source::status_json, answering).await,
+            "/top" => self.top(request.uri().query(), answering).await,
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.source.ready() => text(StatusCode::OK, "ready\n"),
             "/readyz" => not_yet(),
@@ -101,10 +104,7 @@ impl<S: Source> Site<S> {
                 let answer = with(answer, VARY, "accept, accept-encoding");
                 if gzip { with(answer, CONTENT_ENCODING, "gzip") } else { answer }
             }
-            Err(error) => {
-                tracing::error!("cannot make the metrics page: {error:#}");
-                text(StatusCode::INTERNAL_SERVER_ERROR, "cannot make the page; the agent's log has the reason\n")
-            }
+            Err(error) => failed(&error),
         }
     }
 
@@ -116,13 +116,20 @@ impl<S: Source> Site<S> {
         Bytes::from_owner(OnTheWay { page, _answering: answering })
     }
 
-    fn top(&self, query: Option<&str>, answering: Answering) -> Answer {
+    /// Answers with a page made for this request, one at a time: it waits while a collection is made.
+    async fn list(&self, make: impl FnOnce(&S) -> Vec<u8> + Send + 'static, answering: Answering) -> Answer {
+        let source = self.source.clone();
+        let _turn = self.listing.lock().await;
+        match tokio::task::spawn_blocking(move || make(&source)).await {
+            Ok(page) => respond(StatusCode::OK, JSON, self.send(self.pages.hold(page), answering)),
+            Err(error) => failed(&error.into()),
+        }
+    }
+
+    async fn top(&self, query: Option<&str>, answering: Answering) -> Answer {
         let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("processes="));
         match asked.map_or(Ok(TOP_PROCESSES), str::parse) {
-            Ok(processes) => {
-                let page = self.pages.hold(self.source.top_json(processes));
-                respond(StatusCode::OK, JSON, self.send(page, answering))
-            }
+            Ok(processes) => self.list(move |source| source.top_json(processes), answering).await,
             Err(_) => text(StatusCode::BAD_REQUEST, "processes must be a whole number, as in /top?processes=10\n"),
         }
     }
@@ -132,6 +139,11 @@ impl<S: Source> Site<S> {
 fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))
+}
+
+fn failed(error: &anyhow::Error) -> Answer {
+    tracing::error!("cannot make a page: {error:#}");
+    text(StatusCode::INTERNAL_SERVER_ERROR, "cannot make the page; the agent's log has the reason\n")
 }
 
 fn not_yet() -> Answer {

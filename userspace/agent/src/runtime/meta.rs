@@ -244,17 +244,15 @@ fn bounded_labels(labels: &HashMap<String, String>) -> (Labels, u32) {
     };
     let mut own: Vec<_> = labels.iter().filter(|(key, _)| !runtime_made(key)).collect();
     own.sort_unstable_by_key(|(key, _)| (!NEEDED.contains(&key.as_str()), key.len() > MAX_KEY, *key));
-    let mut kept: Vec<_> = own
+    let kept: Vec<_> = own
         .iter()
         .take(MAX_LABELS)
         .filter(|(key, _)| key.len() <= MAX_KEY)
         .map(|(key, value)| (*key, cut(value)))
         .collect();
-    kept.sort_unstable();
     let cut_values = kept.iter().filter(|(key, value)| labels[*key].len() > value.len()).count();
     let truncated = own.len() - kept.len() + cut_values;
-    let mut kept: Labels =
-        kept.into_iter().map(|(key, value)| (visible(key.as_bytes()).into(), text(value))).collect();
+    let mut kept: Labels = kept.into_iter().map(|(key, value)| (visible(key.as_bytes()).into(), text(value))).collect();
     kept.sort_unstable();
     (kept, u32::try_from(truncated).unwrap_or(u32::MAX))
 }

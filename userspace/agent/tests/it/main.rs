@@ -7,7 +7,9 @@
 mod attribution;
 mod command_line;
 mod conservation;
+mod endpoint;
 mod faults;
+mod hostile;
 mod lives;
 mod missing;
 mod otlp;

@@ -1,7 +1,7 @@
 //! Cgroups whose processes work while something fails: what the kernel counts for them is the truth.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -49,9 +49,15 @@ impl Ground {
 
     /// Starts processes in it that work for a while and end.
     pub(crate) fn work(&mut self) {
-        let script = format!("echo $$ > '{}/cgroup.procs' && exec sh -c '{WORK}'", self.dir.display());
+        self.work_by(Path::new("sh"), WORK);
+    }
+
+    /// Starts a shell in it, which is that program, with a script.
+    pub(crate) fn work_by(&mut self, program: &Path, script: &str) {
+        let enter = format!("echo $$ > '{}/cgroup.procs' && exec \"$0\" -c \"$1\"", self.dir.display());
         let mut command = Command::new("sh");
-        self.workers.push(command.args(["-c", &script]).stdin(Stdio::null()).spawn().unwrap());
+        command.args(["-c", &enter]).arg(program).arg(script);
+        self.workers.push(command.stdin(Stdio::null()).spawn().unwrap());
     }
 
     /// Waits until all that was started has ended.

@@ -8,9 +8,9 @@
 
 mod containerd;
 mod door;
-mod ground;
+pub(crate) mod ground;
 mod kill;
-mod ledger;
+pub(crate) mod ledger;
 mod log;
 mod otlp;
 mod page;
@@ -27,7 +27,7 @@ fn sink(receiver: &Receiver) -> [String; 4] {
 
 impl Agent {
     /// Starts an agent that sends to a receiver over gRPC.
-    fn sending_to(receiver: &Receiver, flags: &[&str]) -> Self {
+    pub(crate) fn sending_to(receiver: &Receiver, flags: &[&str]) -> Self {
         let sink = sink(receiver);
         Self::start(&[flags, &sink.each_ref().map(String::as_str)].concat())
     }

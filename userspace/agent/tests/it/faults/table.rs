@@ -57,31 +57,31 @@ rows! {
 
     OTLP_REFUSED = "OTLP receiver", "refuses connections",
         [("otlp", "absent", "refused")],
-        "no sum and no series that ended meanwhile; points of the outage itself (resolution)";
+        "resolution only";
     OTLP_HANGS = "OTLP receiver", "takes connections and never answers",
         [("otlp", "absent", "no answer within 1000 ms")],
-        "as above";
+        "resolution only";
     OTLP_SLOW = "OTLP receiver", "reads 5 kB a second",
         [("otlp", "absent", "no answer within 1000 ms")],
-        "as above";
+        "resolution only";
     OTLP_CUT = "OTLP receiver", "its answers break off",
         [("otlp", "absent", "")],
-        "as above; what came before the break comes twice, with the same times";
+        "resolution only; what was taken before the break comes twice, with the same times";
     OTLP_UNAVAILABLE = "OTLP receiver", "answers 503 or UNAVAILABLE",
         [("otlp", "absent", "navailable: as scripted")],
-        "as above";
+        "resolution only";
     OTLP_THROTTLED = "OTLP receiver", "answers 429 with Retry-After: 2",
         [("otlp", "absent", "429 Too Many Requests: as scripted")],
-        "as above; the pause is kept";
+        "resolution only; the pause is kept";
     OTLP_PARTIAL = "OTLP receiver", "takes all but two points of each request",
         [("otlp", "up", "")],
         "the points that it refuses, counted as rejected; the next snapshot repeats the sums";
     OTLP_GARBLED = "OTLP receiver", "its answers are garbled",
         [("otlp", "absent", "")],
-        "as above; what it took comes twice, with the same times";
+        "resolution only; what was taken comes twice, with the same times";
     OTLP_WRONG_CA = "OTLP receiver", "shows a certificate of another authority",
         [("otlp", "absent", "invalid peer certificate")],
-        "nothing is sent to it; no sum and no series that ended meanwhile. The CA file is read again, without a restart";
+        "resolution only; nothing is sent to the stranger. The CA file is read again, without a restart";
 
     LOG_FULL = "log", "its disk is full",
         [("log", "absent", "No space left on device")],
@@ -110,6 +110,7 @@ impl Row {
                 (state == *wanted && reason.contains(piece)).then_some(())
             };
             eventually(&format!("{}: {source} is {wanted} with `{piece}`", self.id), shows);
+            println!("fault: {} {source} {:?}", self.id, agent.state("sources", source));
         }
         began.elapsed()
     }
