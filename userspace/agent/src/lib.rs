@@ -25,4 +25,5 @@ pub mod snapshot;
 pub mod status;
 pub mod text;
 pub mod view;
+pub mod vm;
 mod waits;

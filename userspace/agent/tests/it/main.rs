@@ -11,6 +11,7 @@ mod endpoint;
 mod faults;
 mod hostile;
 mod lives;
+mod machines;
 mod missing;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
