@@ -19,7 +19,7 @@ use crate::support::agent::{self, Agent};
 use crate::support::{eventually, turn};
 
 /// How often, unless `PODSCOPE_FAULTS_KILLS` says otherwise.
-const KILLS: u32 = 12;
+const KILLS: u32 = 8;
 /// Loading takes about half of it.
 const LONGEST_LIFE: Duration = Duration::from_millis(1_500);
 

@@ -94,14 +94,21 @@ async fn over_grpc() {
 async fn over_http() {
     let _turn = turn().await;
     let mut stage = Stage::start(Protocol::Http).await;
-    stage.way(&table::OTLP_SLOW, Manner::Slow).await;
-    stage.way(&table::OTLP_GARBLED, Manner::Garble(0)).await;
     stage.answer(&table::OTLP_THROTTLED, Act::Refuse(429, Code::ResourceExhausted, Some(2))).await;
     let rejected = |stage: &Stage| stage.agent.status()["export"]["rejected"].as_u64().unwrap();
     let before = rejected(&stage);
     stage.answer(&table::OTLP_PARTIAL, Act::Partial(2, "as scripted")).await;
     let more = rejected(&stage) - before;
     assert!(more >= 2 && more.is_multiple_of(2), "{more} points were counted as rejected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow rows: `cargo xtask faults`"]
+async fn over_a_bad_line() {
+    let _turn = turn().await;
+    let mut stage = Stage::start(Protocol::Http).await;
+    stage.way(&table::OTLP_SLOW, Manner::Slow).await;
+    stage.way(&table::OTLP_GARBLED, Manner::Garble(0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,7 +57,7 @@ async fn entries_vanish_while_they_are_read() {
     let agent = Agent::sending_to(&receiver, &["--cri-socket", "none", "--interval", "0.1"]);
     let mut ledger = Ledger::default();
     let mut gone = Vec::new();
-    for round in 0..15 {
+    for round in 0..8 {
         let mut ground = Ground::new();
         (0..3).for_each(|_| ground.work());
         std::thread::sleep(Duration::from_millis(round * 7 % 50));

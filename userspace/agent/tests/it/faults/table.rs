@@ -65,7 +65,7 @@ rows! {
         [("otlp", "absent", "no answer within 1000 ms")],
         "resolution only";
     OTLP_CUT = "OTLP receiver", "its answers break off",
-        [("otlp", "absent", "")],
+        [("otlp", "absent", "error")],
         "resolution only; what was taken before the break comes twice, with the same times";
     OTLP_UNAVAILABLE = "OTLP receiver", "answers 503 or UNAVAILABLE",
         [("otlp", "absent", "navailable: as scripted")],
@@ -77,7 +77,7 @@ rows! {
         [("otlp", "up", "")],
         "the points that it refuses, counted as rejected; the next snapshot repeats the sums";
     OTLP_GARBLED = "OTLP receiver", "its answers are garbled",
-        [("otlp", "absent", "")],
+        [("otlp", "absent", "invalid HTTP version parsed")],
         "resolution only; what was taken comes twice, with the same times";
     OTLP_WRONG_CA = "OTLP receiver", "shows a certificate of another authority",
         [("otlp", "absent", "invalid peer certificate")],
