@@ -1,9 +1,9 @@
-//! `cargo xtask`: set-up, run, test, bench, lint and generate.
+//! `cargo xtask`: set-up, run, test, faults, bench, lint and generate.
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, toolchain::Source};
-use xtask::{bench, generate, lint, repository, run, test};
+use xtask::{bench, faults, generate, lint, repository, run, test};
 
 /// Set-up, run, test, bench, lint and generate for podscope.
 #[derive(Parser)]
@@ -32,6 +32,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Run the whole fault table, slow rows included, and write FAULTS.md.
+    Faults(faults::Args),
     /// Measure what podscope costs, beside other programs.
     Bench(bench::Args),
     /// Check format, clippy, documentation, dependency walls and generated files.
@@ -56,6 +58,7 @@ fn main() -> Result<()> {
         }
         Task::Run(args) => run::run(&args),
         Task::Test { args } => test::test(&args),
+        Task::Faults(args) => faults::faults(&args),
         Task::Bench(args) => bench::bench(&args),
         Task::Lint => lint::lint(),
         Task::Generate { check } => generate::generate(check),

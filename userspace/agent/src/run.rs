@@ -20,6 +20,7 @@ use crate::export::otlp::{self, Exporter};
 use crate::http::{Latest, Server, Source};
 use crate::kernel::offsets::Wishes;
 use crate::kernel::{Kernel, Options};
+use crate::log::Log;
 use crate::oom::Kmsg;
 use crate::own::OwnFigures;
 use crate::publish::Publisher;
@@ -36,7 +37,7 @@ const EVENTS: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When the agent cannot start: no kernel programs, no cgroup hierarchy, the address is taken.
-pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
+pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()> {
     let board = Board::default();
     let layout = Layout::detect("/proc".as_ref(), &config.cgroup_root)
         .context("cannot find the cgroup hierarchy that accounts CPU time")?;
@@ -56,6 +57,7 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
         Kernel::load(&options).context("cannot load the kernel programs; `podscope-agent -M` works without them")?;
     let kmsg = Kmsg::open("/dev/kmsg".as_ref(), &board);
     let capabilities = drop_privileges(&kmsg);
+    log.start().context("cannot start the thread that writes the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
         let named = runtime::Config {
@@ -74,7 +76,7 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
             ..Limits::default()
         };
         let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg);
-        serve(config, otlp, board, collector, capabilities).await
+        serve(config, otlp, board, collector, capabilities, log.clone()).await
     })
 }
 
@@ -103,8 +105,9 @@ async fn serve(
     board: Board,
     collector: Collector,
     capabilities: Vec<String>,
+    log: Log,
 ) -> anyhow::Result<()> {
-    let server = Server::bind(config.listen, config.tls()).await?;
+    let server = Server::bind(config.listen, config.tls())?;
     board.set(Kind::Source, "http", State::Up);
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
     tracing::info!("serving {scheme}://{}/metrics", server.address());
@@ -119,6 +122,7 @@ async fn serve(
         http: server.counters(),
         own: Arc::new(own::attributes(&config.node(), &otlp.resource)),
         capabilities,
+        log,
         exports: otlp.target.is_ok(),
         exporter: Exporter::spawn(&otlp, board.clone()),
         board,
@@ -189,6 +193,7 @@ fn collect_until_stopped(mut collector: Collector, site: &Site, interval: Durati
 }
 
 fn collect(collector: &mut Collector, site: &Site) {
+    site.board.set(Kind::Source, "log", site.log.state());
     match collector.collect() {
         Ok(mut snapshot) => {
             snapshot.resources.push(own_resource(collector, site));
@@ -204,7 +209,7 @@ fn collect(collector: &mut Collector, site: &Site) {
 /// The agent's own resource.
 fn own_resource(collector: &mut Collector, site: &Site) -> Resource {
     let exports = site.exporter.stats();
-    let figures = OwnFigures {
+    let mut figures = OwnFigures {
         collections_skipped: site.skipped.load(Ordering::Relaxed),
         export_requests: exports.requests.by_result(),
         export_points: exports.points.by_result(),
@@ -212,6 +217,7 @@ fn own_resource(collector: &mut Collector, site: &Site) -> Resource {
         http_refused: site.http.refused(),
         ..collector.own(&site.board)
     };
+    figures.dropped.push(("log_line", site.log.dropped()));
     Resource {
         entity: Entity::Agent,
         attributes: Arc::clone(&site.own),
@@ -245,6 +251,7 @@ struct Site {
     http: Arc<http::Counters>,
     own: Arc<Attributes>,
     capabilities: Vec<String>,
+    log: Log,
     exports: bool,
     exporter: otlp::Handle,
 }
@@ -274,6 +281,7 @@ impl Source for Site {
             containers: shared.accounting.containers.len(),
             unattributed: reasons.iter().copied().zip(shared.last.unattributed).collect(),
             losses: view::losses(shared.last.losses),
+            dropped: shared.last.dropped.iter().copied().chain([("log_line", self.log.dropped())]).collect(),
             namespace_note: namespace_note(),
             probes: view::parts(&self.board, Kind::Probe),
             sources: view::parts(&self.board, Kind::Source),

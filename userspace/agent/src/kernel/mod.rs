@@ -18,6 +18,8 @@ use aya::programs::Iter;
 use aya_log::EbpfLogger;
 use podscope_abi::{Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, TaskRecord};
 
+use crate::text::executable;
+
 pub use events::{Event, Events, Oom, text};
 pub use klog::KernelLog;
 pub use load::{LoadError, Options};
@@ -105,11 +107,11 @@ impl Kernel {
         program.take_link(link).map_err(io::Error::other)?.into_file().map_err(io::Error::other)
     }
 
-    /// The name of an executable.
+    /// The name of an executable, with what cannot be shown written out.
     pub fn exe_name(&self, id: u64) -> Option<String> {
         let bytes = self.exes.get(&id)?;
         let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-        Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+        Some(executable(&bytes[..end]))
     }
 
     /// The waits of a slot.

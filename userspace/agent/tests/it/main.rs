@@ -7,13 +7,18 @@
 mod attribution;
 mod command_line;
 mod conservation;
+mod endpoint;
 mod faults;
+mod hostile;
 mod lives;
 mod machines;
+mod missing;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;
 mod process;
+#[path = "../support/mod.rs"]
+mod runtime_support;
 mod selection;
 mod stalls;
 mod support;

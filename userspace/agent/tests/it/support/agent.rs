@@ -43,16 +43,22 @@ pub(crate) fn command() -> Command {
     command
 }
 
+/// A port of its own and two collections a second; as variables, so that a flag of the test goes before them.
+pub(crate) fn settings(command: &mut Command) {
+    command.env("PODSCOPE_LISTEN", "127.0.0.1:0").env("PODSCOPE_INTERVAL", "0.5");
+}
+
 impl Agent {
     /// Starts an agent on a port of its own with two collections a second, and waits for the first of them.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let mut command = command();
-        // As variables, so that a flag of the test goes before them.
-        command
-            .env("PODSCOPE_LISTEN", "127.0.0.1:0")
-            .env("PODSCOPE_INTERVAL", "0.5")
-            .args(flags)
-            .stderr(Stdio::piped());
+        settings(&mut command);
+        command.args(flags).stderr(Stdio::piped());
+        Self::launch(command)
+    }
+
+    /// Starts an agent by a command that pipes standard error, and waits until it is ready.
+    pub(crate) fn launch(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -71,6 +77,11 @@ impl Agent {
             let (_, rest) = said.split_once("serving http://")?;
             rest.split_once('/')?.0.parse().ok()
         });
+        Self::ready(child, address, log)
+    }
+
+    /// Waits until an agent is ready whose log is read by somebody else.
+    pub(crate) fn ready(child: Child, address: SocketAddr, log: Arc<Mutex<String>>) -> Self {
         let agent = Self { child, address, log };
         eventually("the agent is ready", || (agent.get("/readyz").0 == 200).then_some(()));
         agent
