@@ -1,10 +1,13 @@
-//! Set-up, run, test, bench, lint and generate for podscope, and a private container runtime for tests.
+//! Set-up, run, test, bench, fuzz, lint and generate for podscope, and a private container runtime for tests.
 
 use std::path::Path;
 
 pub mod bench;
+pub mod cgroup;
 pub mod cmd;
+pub mod fuzz;
 pub mod generate;
+pub mod groups;
 pub mod lint;
 #[cfg(feature = "rig")]
 pub mod rig;

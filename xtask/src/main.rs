@@ -1,11 +1,11 @@
-//! `cargo xtask`: set-up, run, test, bench, lint and generate.
+//! `cargo xtask`: set-up, run, test, bench, fuzz, lint and generate.
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, toolchain::Source};
-use xtask::{bench, generate, lint, repository, run, test};
+use xtask::{bench, fuzz, generate, lint, repository, run, test};
 
-/// Set-up, run, test, bench, lint and generate for podscope.
+/// Set-up, run, test, bench, fuzz, lint and generate for podscope.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Cli {
@@ -34,6 +34,8 @@ enum Task {
     },
     /// Measure what podscope costs, beside other programs.
     Bench(bench::Args),
+    /// Attack everything that reads what others wrote.
+    Fuzz(fuzz::Args),
     /// Check format, clippy, documentation, dependency walls and generated files.
     Lint,
     /// Write the files that derive from code.
@@ -57,6 +59,7 @@ fn main() -> Result<()> {
         Task::Run(args) => run::run(&args),
         Task::Test { args } => test::test(&args),
         Task::Bench(args) => bench::bench(&args),
+        Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Lint => lint::lint(),
         Task::Generate { check } => generate::generate(check),
         Task::Rig => rig(),

@@ -143,6 +143,8 @@ fn probe(text: &str) -> Result<String, String> {
     Err(format!("the programs are {}", names.join(", ")))
 }
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,8 @@
 //! It reads and never changes anything. What one client can hold is bounded: connections, header size, the time to
 //! send a header, the life of a connection; request bodies are refused.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod latest;
 mod pages;
 mod routes;

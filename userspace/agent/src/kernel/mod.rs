@@ -3,6 +3,8 @@
 
 pub mod btf;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod klog;
 mod load;
 pub mod offsets;
