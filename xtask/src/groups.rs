@@ -2,8 +2,9 @@
 //! without a runtime.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -14,12 +15,8 @@ use crate::{cgroup, cmd};
 const ROOT: &str = "/sys/fs/cgroup";
 const PARENT: &str = "kubepods/burstable";
 const LIMIT: Duration = Duration::from_secs(120);
-/// Enters cgroups up to the `--`, and becomes the command behind it.
-const ENTER: &str = r#"
-while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs" || exit 1; shift; done
-shift
-exec "$@"
-"#;
+/// Waits until it has been moved, and becomes the command.
+const WAIT: &str = r#"read -r _ && exec "$@" < /dev/null"#;
 
 /// Cgroups of containers, one in each pod; dropping them ends their processes and removes them.
 #[derive(Debug)]
@@ -63,7 +60,7 @@ impl Groups {
     /// When a folder cannot be removed.
     pub fn remove_one(&self, index: usize) -> Result<()> {
         for dir in self.dirs(index) {
-            for dir in dir.ancestors().take(2) {
+            for dir in dir.ancestors().take(2).filter(|dir| dir.exists()) {
                 fs::remove_dir(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
             }
         }
@@ -96,12 +93,27 @@ impl Groups {
         cgroup::cpu_time(&self.path(index))
     }
 
-    /// A command that runs in the container.
-    #[must_use]
-    pub fn command(&self, index: usize, program: &Path, args: &[&str]) -> Command {
-        let mut command = cmd::command("sh", ["-c", ENTER, "enter"]);
-        command.args(self.dirs(index)).arg("--").arg(program).args(args);
-        command
+    /// Starts a program in the container.
+    ///
+    /// It is moved there while it sleeps: what a running task has used since the last tick of the kernel's clock counts
+    /// for a v1 hierarchy that does not schedule where it is by then.
+    ///
+    /// # Errors
+    /// When it cannot be started or moved.
+    pub fn start(&self, index: usize, program: &Path, args: &[&str]) -> Result<Child> {
+        let mut command = cmd::command("sh", ["-c", WAIT, "wait"]);
+        let mut child = command.arg(program).args(args).stdin(Stdio::piped()).spawn().context("cannot start sh")?;
+        let stat = format!("/proc/{}/stat", child.id());
+        while !fs::read_to_string(&stat).with_context(|| format!("cannot read {stat}"))?.contains(") S ") {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        for dir in self.dirs(index) {
+            let file = dir.join("cgroup.procs");
+            fs::write(&file, child.id().to_string()).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        let mut input = child.stdin.take().context("sh has no standard input")?;
+        input.write_all(b"\n").context("cannot let sh go on")?;
+        Ok(child)
     }
 
     /// The processes in all containers, each once.

@@ -4,10 +4,10 @@
 //! is measured.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::lab::Lab;
 use crate::groups::Groups;
@@ -33,9 +33,7 @@ impl Crowd {
         let (program, sleepers) = (lab.program("podscope-load"), (each - 1).to_string());
         let args = ["-c", SCRIPT, "crowd", &*program.to_string_lossy(), &sleepers];
         for index in 0..containers {
-            let mut command = crowd.groups.command(index, Path::new("sh"), &args);
-            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-            crowd.shells.push(child.context("cannot start a container's processes")?);
+            crowd.shells.push(crowd.groups.start(index, Path::new("sh"), &args)?);
         }
         let wanted = containers * each;
         lab.wait("starting the processes", LIMIT, || Ok(crowd.groups.pids().len() >= wanted))?;

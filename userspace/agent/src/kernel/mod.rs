@@ -126,6 +126,15 @@ impl Kernel {
         }
     }
 
+    /// Says how many entries the map of books has, so that enough of it is left for the rests of new cgroups.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn reserve_books(&self, entries: u64) -> io::Result<()> {
+        let most = u64::from(self.books.capacity()) / 4 * 3;
+        self.control.set(&Control::EXE_BOOKS, &most.saturating_sub(entries))
+    }
+
     /// What the kernel side could not keep so far, in the order of [`Loss::ALL`].
     pub fn losses(&self) -> [u64; Loss::ALL.len()] {
         std::array::from_fn(|i| self.losses.get(&(i as u32)).unwrap_or(0))

@@ -12,6 +12,7 @@ mod lives;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;
+mod pressure;
 mod process;
 mod selection;
 mod stalls;
