@@ -1,9 +1,9 @@
 //! The collection: everything is read, accounted, attributed and published, on wall-clock multiples of the interval.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use foldhash::HashSet;
 use podscope_abi::BookKey;
 
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
@@ -85,7 +85,7 @@ impl Collector {
         kmsg: Kmsg,
     ) -> Self {
         let shared =
-            Shared { accounting: Accounting::new(limits), attribution, names: Names::new(), last: Last::default() };
+            Shared { accounting: Accounting::new(limits), attribution, names: Names::default(), last: Last::default() };
         Self {
             kernel,
             events,
@@ -97,7 +97,7 @@ impl Collector {
             unnamed_groups: true,
             tasks_failed: None,
             waits: Waits::default(),
-            figures: GroupFigures::default(),
+            figures: GroupFigures::new(),
             kmsg,
             oom_kills: OomTracker::default(),
             descriptors: Schedule::default(),

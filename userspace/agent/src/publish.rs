@@ -1,9 +1,11 @@
 //! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use foldhash::{HashMap, HashMapExt};
 use podscope_abi::Histogram;
 use podscope_catalog::Entity;
 
