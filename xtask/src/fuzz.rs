@@ -97,7 +97,7 @@ fn build(folder: &Path) -> Result<PathBuf> {
     // By custom: a dependency may then leave out what only makes finds hard to repeat.
     flags.extend(["--cfg", "fuzzing"]);
     // With a target given, build scripts and macros are left as they are.
-    let mut cargo = cmd::cargo(["build", "--release", "--locked", "--target", &host]);
+    let mut cargo = cmd::cargo(["build", "--release", "--target", &host]);
     cargo.arg("--manifest-path").arg(repository().join(PACKAGE).join("Cargo.toml"));
     cargo.arg("--target-dir").arg(folder);
     // The sanitizer's flag is for developers of the compiler; the code that it makes is the same.

@@ -1,4 +1,4 @@
-//! Set-up, run, test, bench, fuzz, lint and generate for podscope, and a private container runtime for tests.
+//! Set-up, run, test, bench, fuzz, soak, lint and generate for podscope, and a private container runtime for tests.
 
 use std::path::Path;
 
@@ -13,6 +13,7 @@ pub mod lint;
 pub mod rig;
 pub mod run;
 pub mod setup;
+pub mod soak;
 pub mod test;
 pub mod walls;
 

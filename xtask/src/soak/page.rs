@@ -1,0 +1,36 @@
+//! Figures from the agent's page.
+
+/// The sum of a metric's samples that have all these labels; 0 where there are none.
+pub(super) fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    samples(page, name).filter(|(set, _)| has(set, labels)).map(|(_, value)| value).sum()
+}
+
+/// A metric's samples: labels as they stand there, and value.
+pub(super) fn samples<'a>(page: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+    page.lines().filter_map(move |line| {
+        let rest = line.strip_prefix(name)?;
+        let (labels, value) = rest.rsplit_once(' ')?;
+        // Another metric's name may begin with this one's.
+        (labels.is_empty() || labels.starts_with('{')).then_some((labels, value.parse().ok()?))
+    })
+}
+
+fn has(set: &str, labels: &[(&str, &str)]) -> bool {
+    labels.iter().all(|(label, value)| {
+        let pair = format!("{label}=\"{value}\"");
+        set.match_indices(&pair).any(|(at, _)| set[..at].ends_with(['{', ',']))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_told_apart_by_name_and_labels() {
+        let page = "# HELP a x\na{x=\"1\",y=\"2\"} 3\na{x=\"1\",y=\"3\"} 4\na{xx=\"1\"} 5\nab 7\nc 1e3\n";
+        assert_eq!(sum(page, "a", &[("x", "1")]), 7.0);
+        assert_eq!(sum(page, "a", &[("x", "1"), ("y", "3")]), 4.0);
+        assert_eq!((sum(page, "a", &[]), sum(page, "c", &[]), sum(page, "b", &[])), (12.0, 1000.0, 0.0));
+    }
+}
