@@ -1,5 +1,6 @@
 //! More tasks and containers at once than a node is made for.
 
+use std::collections::HashMap;
 use std::fs;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -59,9 +60,12 @@ pub(super) fn run(lab: &Lab) -> Result<Found> {
 /// What the page lacks or has too much of.
 fn faults(page: &str, groups: &Groups) -> Vec<String> {
     let mut faults = Vec::new();
+    let by_id = |metric| page::by(page, metric, "container_id");
+    let (counts, threads) = (by_id("podscope_container_process_count"), by_id("process_thread_count"));
     for index in 0..CONTAINERS {
-        let of = |metric| page::sum(page, metric, &[("container_id", &groups.id(index))]);
-        let (processes, threads) = (of("podscope_container_process_count"), of("process_thread_count"));
+        let id = groups.id(index);
+        let of = |sums: &HashMap<&str, f64>| sums.get(&*id).copied().unwrap_or_default();
+        let (processes, threads) = (of(&counts), of(&threads));
         if (processes, threads) != (1.0, EACH as f64) {
             faults.push(format!("container {index} has {processes} processes with {threads} threads"));
         }

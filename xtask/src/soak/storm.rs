@@ -15,13 +15,15 @@ const MARK: u16 = 1;
 const CONTAINERS: usize = 50;
 /// Processes of each container, started one after another; each ends at once.
 const EACH: usize = 2000;
+/// Ended series stay on the page for so many seconds: by default the storm would be over before the first goes.
+const LINGER: &str = "5";
 /// How far the sums may be off the kernel's.
 const TOLERANCE: f64 = 0.001;
 
 pub(super) fn run(lab: &Lab) -> Result<Found> {
     let program = load::program(&lab.cache)?;
     let groups = Groups::make(MARK, CONTAINERS)?;
-    let agent = Agent::start(lab, &[])?;
+    let agent = Agent::start(lab, &["--linger", LINGER])?;
     let start = std::time::Instant::now();
     let ((), samples) = watched(lab, &agent, || {
         let work = ["burst", &EACH.to_string()];
