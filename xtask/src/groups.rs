@@ -48,7 +48,9 @@ impl Groups {
     pub fn make_one(&self, index: usize) -> Result<()> {
         for top in hierarchies() {
             let dir = top.join(self.path(index).trim_start_matches('/'));
-            fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            // Another user may remove an empty parent at the same time.
+            let made = (0..3).find_map(|_| fs::create_dir_all(&dir).ok());
+            made.with_context(|| format!("cannot make {}", dir.display()))?;
             enable_controllers(&top, &dir);
         }
         Ok(())

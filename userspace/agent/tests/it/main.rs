@@ -7,6 +7,7 @@
 mod attribution;
 mod command_line;
 mod conservation;
+mod corners;
 mod faults;
 mod lives;
 mod otlp;
