@@ -13,7 +13,8 @@ use crate::setup::{self, toolchain::Source};
 use crate::{cmd, repository, run, walls};
 
 /// The package with a program for each target.
-const PACKAGE: &str = "userspace/fuzz";
+pub(crate) const MANIFEST: &str = "userspace/fuzz/Cargo.toml";
+const TARGETS: &str = "userspace/fuzz/src/bin";
 /// What makes the compiler instrument code for libFuzzer.
 const COVERAGE: [&str; 5] = [
     "-Cpasses=sancov-module",
@@ -69,7 +70,7 @@ pub fn fuzz(args: &Args) -> Result<()> {
 
 /// Every target: a file each.
 fn all() -> Result<Vec<String>> {
-    let folder = repository().join(PACKAGE).join("src/bin");
+    let folder = repository().join(TARGETS);
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let files = entries.flatten().map(|entry| entry.path());
     let mut names: Vec<String> =
@@ -98,7 +99,7 @@ fn build(folder: &Path) -> Result<PathBuf> {
     flags.extend(["--cfg", "fuzzing"]);
     // With a target given, build scripts and macros are left as they are.
     let mut cargo = cmd::cargo(["build", "--release", "--target", &host]);
-    cargo.arg("--manifest-path").arg(repository().join(PACKAGE).join("Cargo.toml"));
+    cargo.arg("--manifest-path").arg(repository().join(MANIFEST));
     cargo.arg("--target-dir").arg(folder);
     // The sanitizer's flag is for developers of the compiler; the code that it makes is the same.
     cmd::run(cargo.env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")))?;

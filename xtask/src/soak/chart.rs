@@ -31,8 +31,8 @@ pub(super) fn svg(samples: &[Sample], title: &str) -> String {
         // Nothing reports a failed write into a text.
         let _ = writeln!(
             text,
-            "<text x=\"{x:.0}\" y=\"{base:.0}\" text-anchor=\"middle\">{:.0} min</text>",
-            part * minutes
+            "<text x=\"{x:.0}\" y=\"{base:.0}\" text-anchor=\"middle\">{} min</text>",
+            (part * minutes * 10.0).round() / 10.0
         );
     }
     text.push_str("</svg>\n");

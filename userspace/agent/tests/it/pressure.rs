@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::Duration;
 
 use xtask::groups::Groups;
 use xtask::setup::{Cache, load};
@@ -121,7 +120,9 @@ impl Many {
         let programs = tempfile::tempdir().unwrap();
         let named = |index| programs.path().join(format!("program-{index}"));
         // Copies, not links: the kernel knows a program by the name under which its file was opened first.
-        (0..Self::PROGRAMS).for_each(|index| drop(std::fs::copy(program(), named(index)).unwrap()));
+        for index in 0..Self::PROGRAMS {
+            std::fs::copy(program(), named(index)).unwrap();
+        }
         let groups = Groups::make(FULL, Self::CONTAINERS).unwrap();
         let script = format!("for i in {}/*; do $i threads 2 1 1; done", programs.path().display());
         let start = |index| {
@@ -135,7 +136,7 @@ impl Many {
         let sleepers: Vec<Child> = sleepers.into_iter().map(|(_, child)| child).collect();
         eventually("the sleepers sleep", || {
             let idle =
-                |child: &Child| std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().ends_with(b"idle\03\0");
+                |child: &Child| std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().ends_with(b"idle\x003\0");
             sleepers.iter().all(idle).then_some(())
         });
         Self { groups, sleepers, _programs: programs }
