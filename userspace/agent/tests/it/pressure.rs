@@ -105,7 +105,7 @@ async fn containers_that_come_and_go_are_counted_to_their_end() {
     assert_eq!(losses(&agent.page()), []);
 }
 
-/// Two hundred containers with ten programs each, of which half have ended and half have one that sleeps.
+/// A hundred and twenty containers with ten programs each, of which half have ended and half have one that sleeps.
 struct Many {
     groups: Groups,
     sleepers: Vec<Child>,
@@ -113,7 +113,7 @@ struct Many {
 }
 
 impl Many {
-    const CONTAINERS: usize = 200;
+    const CONTAINERS: usize = 120;
     const PROGRAMS: usize = 10;
 
     fn start() -> Self {
@@ -135,8 +135,9 @@ impl Many {
         ended.into_iter().for_each(|(_, mut child)| assert!(child.wait().unwrap().success()));
         let sleepers: Vec<Child> = sleepers.into_iter().map(|(_, child)| child).collect();
         eventually("the sleepers sleep", || {
-            let idle =
-                |child: &Child| std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().ends_with(b"idle\x003\0");
+            let idle = |child: &Child| {
+                std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap().ends_with(b"idle\x003\0")
+            };
             sleepers.iter().all(idle).then_some(())
         });
         Self { groups, sleepers, _programs: programs }
