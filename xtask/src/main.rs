@@ -1,11 +1,11 @@
-//! `cargo xtask`: set-up, run, test, faults, bench, lint and generate.
+//! `cargo xtask`: set-up, run, test, faults, bench, fuzz, soak, lint and generate.
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, toolchain::Source};
-use xtask::{bench, faults, generate, lint, repository, run, test};
+use xtask::{bench, faults, fuzz, generate, lint, repository, run, soak, test};
 
-/// Set-up, run, test, bench, lint and generate for podscope.
+/// Set-up, run, test, faults, bench, fuzz, soak, lint and generate for podscope.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Cli {
@@ -36,6 +36,10 @@ enum Task {
     Faults(faults::Args),
     /// Measure what podscope costs, beside other programs.
     Bench(bench::Args),
+    /// Attack everything that reads what others wrote.
+    Fuzz(fuzz::Args),
+    /// Put the agent under far more than a node has, for an hour.
+    Soak(soak::Args),
     /// Check format, clippy, documentation, dependency walls and generated files.
     Lint,
     /// Write the files that derive from code.
@@ -60,6 +64,8 @@ fn main() -> Result<()> {
         Task::Test { args } => test::test(&args),
         Task::Faults(args) => faults::faults(&args),
         Task::Bench(args) => bench::bench(&args),
+        Task::Fuzz(args) => fuzz::fuzz(&args),
+        Task::Soak(args) => soak::soak(&args),
         Task::Lint => lint::lint(),
         Task::Generate { check } => generate::generate(check),
         Task::Rig => rig(),

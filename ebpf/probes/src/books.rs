@@ -3,13 +3,13 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use podscope_abi::{
-    Book, BookKey, CGROUP_OVERFLOW, Cgroup, Counters, EXE_OTHER, EXES_PER_CGROUP, ExeName, Loss, TaskFlags,
+    Book, BookKey, CGROUP_OVERFLOW, Cgroup, Control, Counters, EXE_OTHER, EXES_PER_CGROUP, ExeName, Loss, TaskFlags,
 };
 
 use crate::error::lose;
 use crate::kernel::task::Task;
 use crate::kernel::{cgroup, mm};
-use crate::maps::{BOOKS, CGROUPS, EXES, NAME, NO_BOOK, SLOTS};
+use crate::maps::{BOOKS, CGROUPS, CONTROL, EXES, NAME, NO_BOOK, SLOTS};
 use crate::state::TaskStateRef;
 
 /// Adds to a figure that other CPUs add to as well.
@@ -110,11 +110,28 @@ pub(crate) fn place(cgroup: u64, exe: u64) -> (u32, u64) {
     if BOOKS.get_ptr(key).is_some() {
         return (entry.slot, exe);
     }
-    if entry.exes < EXES_PER_CGROUP && BOOKS.insert(key, &NO_BOOK, BPF_NOEXIST.into()).is_ok() {
-        entry.exes += 1;
-        return (entry.slot, exe);
+    if entry.exes < EXES_PER_CGROUP {
+        if take_exe_book() && BOOKS.insert(key, &NO_BOOK, BPF_NOEXIST.into()).is_ok() {
+            entry.exes += 1;
+            return (entry.slot, exe);
+        }
+        // For good: a pair that shares the book of the rest now must not have one of its own later.
+        entry.exes = EXES_PER_CGROUP;
+        lose(Loss::Book);
     }
     (entry.slot, EXE_OTHER)
+}
+
+/// Whether another book may be made for an executable.
+#[inline(always)]
+fn take_exe_book() -> bool {
+    let Some(left) = CONTROL.get_ptr_mut(Control::EXE_BOOKS) else { return false };
+    // SAFETY: a live map value. On several CPUs at once it may fall a little below zero.
+    if unsafe { left.read() } as i64 <= 0 {
+        return false;
+    }
+    add(left, u64::MAX);
+    true
 }
 
 /// Gives the task's time from now on to `cgroup` and the executable in the state.

@@ -172,6 +172,7 @@ impl Collector {
 
         accounting.begin(now);
         last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
+        self.kernel.reserve_books(last.entries[0])?;
         last.entries[1] = self.kernel.closed.for_each(|key, closed| accounting.take_closed(key, closed))? as u64;
         clock.end(0);
         let (machines, pass) = (&mut self.machines, accounting.pass);

@@ -74,10 +74,10 @@ pub struct Config {
     pub without_probe: Vec<String>,
 
     /// Containers, pods and services that get a histogram of their own.
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(2..=65_536))]
     pub max_cgroups: u32,
 
-    /// Pairs of cgroup and executable that are booked apart.
+    /// Pairs of cgroup and executable that are booked apart; a quarter of them is kept for the rests of cgroups.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
     pub max_books: u32,
 
@@ -143,6 +143,8 @@ fn probe(text: &str) -> Result<String, String> {
     Err(format!("the programs are {}", names.join(", ")))
 }
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,8 @@ pub mod config;
 pub mod descriptors;
 pub mod export;
 mod figures;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 pub mod kernel;
 pub mod log;

@@ -28,6 +28,14 @@ impl Group {
         Self { dir, path, id }
     }
 
+    /// A group within this one.
+    fn below(&self, name: &str) -> Self {
+        let (dir, path) = (self.dir.join(name), format!("{}/{name}", self.path));
+        std::fs::create_dir(&dir).unwrap();
+        let id = std::fs::metadata(&dir).unwrap().ino();
+        Self { dir, path, id }
+    }
+
     /// Runs a shell script inside.
     fn run(&self, script: &str) {
         let enter = format!("echo $$ > {}/cgroup.procs && {script}", self.dir.display());
@@ -182,6 +190,48 @@ fn reports_cgroups_and_moves_between_them() {
     let named = Event::CgroupNamed { id: second.id, path: second.path.clone() };
     assert!(seen.contains(&named), "{seen:?}");
     assert!(seen.iter().any(|event| matches!(event, Event::CgroupRemoved { .. })), "{seen:?}");
+}
+
+#[test]
+fn a_thread_that_moves_takes_nothing_along() {
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, _events, _board) = load(&layout, |_| {});
+    // Version 2 moves single threads within a subtree alone, whose groups say so.
+    let outer = Group::new(&layout, "moving");
+    let groups = ["one", "two"].map(|name| outer.below(name));
+    let v2 = !outer.dir.join("tasks").exists();
+    groups.iter().filter(|_| v2).for_each(|group| std::fs::write(group.dir.join("cgroup.type"), "threaded").unwrap());
+    let threads = if v2 { "cgroup.threads" } else { "tasks" };
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", if v2 { &outer } else { &groups[0] }.dir.display());
+    let program = xtask::setup::load::program(&xtask::setup::Cache::locate().unwrap()).unwrap();
+    let mut command = Command::new("sh");
+    let process =
+        Spinner(command.args(["-c", &enter, "sh"]).arg(program).args(["threads", "2", "1200", "1"]).spawn().unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", process.0.id())).unwrap().flatten();
+    let mut tasks: Vec<u32> = tasks.map(|entry| entry.file_name().to_string_lossy().parse().unwrap()).collect();
+    tasks.sort_unstable();
+    let [_main, stays, moves] = tasks[..] else { panic!("{tasks:?}") };
+    let put = |task: u32, group: &Group| std::fs::write(group.dir.join(threads), task.to_string()).unwrap();
+    put(stays, &groups[0]);
+    for _ in 0..3 {
+        for group in [&groups[1], &groups[0]] {
+            put(moves, group);
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+    let mut process = process;
+    assert!(process.0.wait().unwrap().success());
+    // A thread may be waited for before it has left its CPU for good.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut reader = Reader::new(&layout);
+    for group in &groups {
+        let own = reader.cpu_usage_ns(&group.path).unwrap() as f64;
+        let ours = sums(&mut kernel, group).run_ns as f64;
+        println!("{}: books {ours} ns, cgroup {own} ns", group.path);
+        // As above, for each of six moves and the entry.
+        assert!(own > 10e6 && (ours - own).abs() < 7.0 * 4e6, "{}: {ours} and {own}", group.path);
+    }
 }
 
 #[test]

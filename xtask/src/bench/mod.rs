@@ -7,13 +7,13 @@
 //! | `agent`, `bpf`, `proc`, `tools`, `crowd`, `receiver` | the agent, the kernel's books on programs and maps, processes, other programs, thousands of processes in containers, an OTLP receiver |
 //! | `switch`, `wall`, `collection`, `idle`, `throughput` | one family of rows each |
 
-mod agent;
+pub(crate) mod agent;
 mod bpf;
 mod collection;
 mod crowd;
 mod idle;
-mod lab;
-mod proc;
+pub(crate) mod lab;
+pub(crate) mod proc;
 mod receiver;
 mod report;
 mod switch;

@@ -5,6 +5,8 @@
 //! cut off is counted.
 
 mod counters;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod latest;
 mod pages;
 mod places;

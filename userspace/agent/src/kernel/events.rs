@@ -62,7 +62,7 @@ impl Events {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Event> {
+pub(super) fn parse(bytes: &[u8]) -> Option<Event> {
     let header: EventHeader = bytemuck::pod_read_unaligned(bytes.get(..size_of::<EventHeader>())?);
     match header.kind {
         EventKind::CGROUP_MADE | EventKind::CGROUP_RENAMED | EventKind::CGROUP_REMOVED => {

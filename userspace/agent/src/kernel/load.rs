@@ -103,6 +103,7 @@ impl Kernel {
         };
         let overflow = BookKey { cgroup: CGROUP_OVERFLOW, exe: EXE_OTHER };
         kernel.books.set(&overflow, &Book::default()).map_err(|e| LoadError::Map("BOOKS", e.to_string()))?;
+        kernel.reserve_books(0).map_err(|e| LoadError::Map("CONTROL", e.to_string()))?;
         super::release_memory();
         Ok((kernel.attach(&loaded, &options.board), events))
     }

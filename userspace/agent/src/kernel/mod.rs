@@ -3,6 +3,8 @@
 
 pub mod btf;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod klog;
 mod load;
 pub mod offsets;
@@ -124,6 +126,15 @@ impl Kernel {
         if slot != 0 && self.waits.set(&slot, &Histogram::EMPTY).is_ok() {
             let _full = self.slots.push(slot, 0);
         }
+    }
+
+    /// Says how many entries the map of books has, so that enough of it is left for the rests of new cgroups.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn reserve_books(&self, entries: u64) -> io::Result<()> {
+        let most = u64::from(self.books.capacity()) / 4 * 3;
+        self.control.set(&Control::EXE_BOOKS, &most.saturating_sub(entries))
     }
 
     /// What the kernel side could not keep so far, in the order of [`Loss::ALL`].

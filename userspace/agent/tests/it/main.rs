@@ -7,6 +7,7 @@
 mod attribution;
 mod command_line;
 mod conservation;
+mod corners;
 mod endpoint;
 mod faults;
 mod hostile;
@@ -16,6 +17,7 @@ mod missing;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;
+mod pressure;
 mod process;
 #[path = "../support/mod.rs"]
 mod runtime_support;
