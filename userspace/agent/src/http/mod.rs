@@ -102,7 +102,7 @@ const LIMITS: Limits = Limits {
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     address: SocketAddr,
     tls: Option<Tls>,
     limits: Limits,
@@ -111,14 +111,18 @@ pub struct Server {
 
 impl Server {
     /// Starts to listen; clients wait until [`Server::serve`].
-    pub async fn bind(listen: SocketAddr, tls: Option<TlsFiles>) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// When the address or the TLS files cannot be used.
+    pub fn bind(listen: SocketAddr, tls: Option<TlsFiles>) -> Result<Self, Error> {
         let tls = tls.map(Tls::load).transpose()?;
-        let bound = async {
-            let listener = TcpListener::bind(listen).await?;
+        let bound = || {
+            let listener = std::net::TcpListener::bind(listen)?;
+            listener.set_nonblocking(true)?;
             let address = listener.local_addr()?;
             Ok((listener, address))
         };
-        let (listener, address) = bound.await.map_err(|reason| Error::Bind { listen, reason })?;
+        let (listener, address) = bound().map_err(|reason| Error::Bind { listen, reason })?;
         Ok(Self { listener, address, tls, limits: LIMITS, counters: Arc::default() })
     }
 
@@ -133,7 +137,11 @@ impl Server {
     }
 
     /// Serves until it is dropped; open connections are then cut.
-    pub async fn serve<S: Source>(self, source: Arc<S>) -> Infallible {
+    ///
+    /// # Errors
+    /// When the listener cannot be watched.
+    pub async fn serve<S: Source>(self, source: Arc<S>) -> io::Result<Infallible> {
+        let listener = TcpListener::from_std(self.listener)?;
         let site = Arc::new(Site::new(source, self.counters.clone()));
         let mut connections = JoinSet::new();
         loop {
@@ -145,7 +153,7 @@ impl Server {
                     }
                     continue;
                 }
-                accepted = self.listener.accept() => accepted,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
                 Ok(_) if connections.len() >= self.limits.connections => {

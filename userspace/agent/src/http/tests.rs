@@ -72,7 +72,7 @@ impl Drop for Running {
 }
 
 async fn start(source: Arc<Fixed>, limits: Limits, tls: Option<TlsFiles>) -> Running {
-    let mut server = Server::bind(([127, 0, 0, 1], 0).into(), tls).await.unwrap();
+    let mut server = Server::bind(([127, 0, 0, 1], 0).into(), tls).unwrap();
     server.limits = limits;
     let (address, counters) = (server.address(), server.counters());
     let task = tokio::spawn(async move { server.serve(source).await }).abort_handle();
@@ -301,7 +301,7 @@ async fn two_hundred_concurrent_scrapes_are_identical() {
 
 #[tokio::test]
 async fn an_address_in_use_is_named() {
-    let first = Server::bind(([127, 0, 0, 1], 0).into(), None).await.unwrap();
-    let error = Server::bind(first.address(), None).await.unwrap_err().to_string();
+    let first = Server::bind(([127, 0, 0, 1], 0).into(), None).unwrap();
+    let error = Server::bind(first.address(), None).unwrap_err().to_string();
     assert!(error.contains(&first.address().to_string()) && error.contains("--listen"), "{error}");
 }

@@ -146,7 +146,7 @@ async fn unusable_files_are_named() {
         (TlsFiles { key: at("other.key"), ..files.clone() }, "cannot serve TLS with certificate"),
         (TlsFiles { client_ca: Some(at("empty")), ..files.clone() }, "cannot read a certificate from"),
     ] {
-        let error = Server::bind(([127, 0, 0, 1], 0).into(), Some(broken)).await.unwrap_err().to_string();
+        let error = Server::bind(([127, 0, 0, 1], 0).into(), Some(broken)).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
 }
