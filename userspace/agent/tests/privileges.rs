@@ -20,8 +20,6 @@ use podscope_agent::oom::Kmsg;
 use podscope_agent::privileges::{DropError, Facts, check, drop_to_needed};
 use podscope_agent::status::{Board, Kind, State};
 
-type Case = fn() -> Result<(), Box<dyn Error>>;
-
 const CASES: &[(&str, Case)] = &[
     ("what_was_opened_before_the_drop_goes_on", what_was_opened_before_the_drop_goes_on),
     ("old_kernels_keep_what_they_need", old_kernels_keep_what_they_need),
@@ -30,55 +28,8 @@ const CASES: &[(&str, Case)] = &[
     ("what_is_missing_is_named", what_is_missing_is_named),
 ];
 
-/// Names the case to run in this process.
-const VARIABLE: &str = "PODSCOPE_TEST_CASE";
-
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    if let Ok(name) = std::env::var(VARIABLE) {
-        let (_, case) = CASES.iter().find(|(case, _)| *case == name).ok_or("no such case")?;
-        case()?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    // What test runners ask of a test binary: a list, of which none is ignored, and one case by its name.
-    if has("--list") {
-        let listed = if has("--ignored") { &[][..] } else { CASES };
-        listed.iter().for_each(|(name, _)| println!("{name}: test"));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let is_wanted = |name: &str| {
-        wanted.is_empty()
-            || wanted.iter().any(|part| if has("--exact") { *part == name } else { name.contains(part.as_str()) })
-    };
-    let mut result = ExitCode::SUCCESS;
-    for (name, _) in CASES.iter().filter(|(name, _)| is_wanted(name)) {
-        let passed = Command::new(std::env::current_exe()?).env(VARIABLE, name).status()?.success();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        if !passed {
-            result = ExitCode::FAILURE;
-        }
-    }
-    Ok(result)
-}
-
-fn proc() -> &'static Path {
-    Path::new("/proc")
-}
-
-fn load(board: &Board) -> Result<(Kernel, Events), LoadError> {
-    let layout = Layout::detect(proc(), Path::new("/sys/fs/cgroup")).expect("cgroups");
-    let (controller, hierarchy) = (layout.accounting.controller, layout.accounting.hierarchy);
-    Kernel::load(&Options {
-        wishes: Wishes { controller, hierarchy, trace_wait: false },
-        max_tasks: 4096,
-        hash_state: false,
-        max_cgroups: 64,
-        max_books: 1024,
-        without: Vec::new(),
-        board: board.clone(),
-    })
+    alone::main(CASES)
 }
 
 /// The lines of a thread's status that begin with a key.
@@ -99,13 +50,6 @@ fn assert_every_thread_has(kept: &[Capability]) {
         assert_eq!([of("CapEff"), of("CapPrm"), of("CapBnd")], [&mask; 3], "{}", task.display());
         assert_eq!([of("CapInh"), of("CapAmb"), of("NoNewPrivs")], [&none, &none, "1"], "{}", task.display());
     }
-}
-
-/// A runtime as the agent's, with its threads started.
-fn runtime() -> tokio::runtime::Runtime {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).build().unwrap();
-    runtime.block_on(async { tokio::spawn(async {}).await.unwrap() });
-    runtime
 }
 
 /// Another user's process, which ends with this one.

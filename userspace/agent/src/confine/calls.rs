@@ -79,6 +79,8 @@ const WRITING: &[Named] = &[
     ("O_TRUNC", libc::O_TRUNC as u64),
     ("O_TMPFILE", (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64),
 ];
+/// Options of prctl(2): rustix looks the page size up in the auxiliary vector.
+const PRCTL: &[Named] = &[("PR_SET_NAME", libc::PR_SET_NAME as u64), ("PR_GET_AUXV", 0x4155_5856)];
 /// `SYSLOG_ACTION_READ_ALL` (include/linux/syslog.h).
 const READ_ALL: Named = ("SYSLOG_ACTION_READ_ALL", 3);
 
@@ -190,7 +192,7 @@ pub static GROUPS: &[Group] = &[
             SYS_rt_sigprocmask,
             SYS_rt_sigaction,
             SYS_rt_sigreturn,
-            SYS_prctl(When::OneOf(0, named![PR_SET_NAME])),
+            SYS_prctl(When::OneOf(0, PRCTL)),
             SYS_sched_getaffinity,
             SYS_gettid,
             SYS_getpid,

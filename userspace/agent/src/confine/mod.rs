@@ -26,29 +26,35 @@ pub enum Confine {
 }
 
 /// Confines the calling thread and every one it starts from now on; the filter holds threads that run already as well.
-/// What the kernel cannot do is a state on the board.
+/// What the kernel cannot do is a state on the board. Returns the version of Landlock's interface whose rules are in
+/// force ([`SINCE`] says what that means).
 ///
 /// To be called when everything is open that cannot be opened later, and before the first thread is started.
-pub fn confine(choice: Confine, wants: &Wants, board: &Board) {
+pub fn confine(choice: Confine, wants: &Wants, board: &Board) -> Option<u32> {
     let state = |name, state| board.set(Kind::Source, name, state);
     if choice == Confine::Off {
         for name in ["landlock", "seccomp"] {
             state(name, State::Off { reason: "--confine off".to_owned() });
         }
-        return;
+        return None;
     }
     // The filter refuses the calls that set the rules, so it comes last.
-    match places::restrict(wants) {
+    let interface = match places::restrict(wants) {
         Ok(interface) => {
             for (_, release, what) in SINCE.iter().filter(|(since, ..)| *since > interface) {
                 tracing::info!("Landlock leaves open before Linux {release}: {what}");
             }
             state("landlock", State::Up);
+            Some(interface)
         }
-        Err(error) => state("landlock", State::Absent { reason: error.to_string() }),
-    }
+        Err(error) => {
+            state("landlock", State::Absent { reason: error.to_string() });
+            None
+        }
+    };
     match filter::set(wants.otlp_port.is_some()) {
         Ok(()) => state("seccomp", State::Up),
         Err(error) => state("seccomp", State::Absent { reason: error.to_string() }),
     }
+    interface
 }
