@@ -50,7 +50,7 @@ pub const RIG: &[Need] = &[
 
 /// What the tests hold podscope's output against.
 pub const TEST: &[Need] =
-    &[apt("promtool", "prometheus"), pip("rotel-agent", "rotel"), pip("prometheus_client", "prometheus-client")];
+    &[apt("promtool", "prometheus"), apt("strace", "strace"), pip("rotel-agent", "rotel"), pip("prometheus_client", "prometheus-client")];
 
 /// What measurements run on the host.
 pub const BENCH: &[Need] = &[apt("perf", "linux-perf"), apt("bpftool", "bpftool"), apt("taskset", "util-linux")];
