@@ -132,7 +132,7 @@ fn leave(capabilities: &[Capability]) -> End {
     Ok(())
 }
 
-/// A setting of the kernel; has its old value again when this value goes.
+/// A setting of the kernel; has its old value again, and this thread its capabilities, when this value goes.
 struct Setting(PathBuf, String);
 
 impl Setting {
@@ -146,6 +146,8 @@ impl Setting {
 
 impl Drop for Setting {
     fn drop(&mut self) {
+        let permitted = caps::read(None, CapSet::Permitted).unwrap();
+        caps::set(None, CapSet::Effective, &permitted).unwrap();
         fs::write(&self.0, &self.1).unwrap();
     }
 }
@@ -203,8 +205,6 @@ fn each_capability_is_needed_and_no_other() -> End {
     }
     leave(&[Capability::CAP_BPF, Capability::CAP_PERFMON])?;
     assert_eq!(Start::now(&other).programs, all.programs, "with the required ones alone");
-    // The setting's old value is written by root.
-    caps::set(None, CapSet::Effective, &caps::read(None, CapSet::Permitted)?)?;
     Ok(())
 }
 

@@ -49,8 +49,12 @@ pub const RIG: &[Need] = &[
 ];
 
 /// What the tests hold podscope's output against.
-pub const TEST: &[Need] =
-    &[apt("promtool", "prometheus"), apt("strace", "strace"), pip("rotel-agent", "rotel"), pip("prometheus_client", "prometheus-client")];
+pub const TEST: &[Need] = &[
+    apt("promtool", "prometheus"),
+    apt("strace", "strace"),
+    pip("rotel-agent", "rotel"),
+    pip("prometheus_client", "prometheus-client"),
+];
 
 /// What measurements run on the host.
 pub const BENCH: &[Need] = &[apt("perf", "linux-perf"), apt("bpftool", "bpftool"), apt("taskset", "util-linux")];

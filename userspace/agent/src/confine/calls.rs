@@ -230,7 +230,6 @@ pub static GROUPS: &[Group] = &[
             SYS_readlink,
             SYS_epoll_wait,
             SYS_poll,
-            SYS_time,
         ],
     },
 ];
