@@ -4,10 +4,12 @@ use std::path::Path;
 
 pub mod bench;
 pub mod cmd;
+pub mod dist;
 pub mod generate;
 pub mod lint;
 #[cfg(feature = "rig")]
 pub mod rig;
+pub mod rooms;
 pub mod run;
 pub mod setup;
 pub mod test;

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::cmd;
 use crate::generate::generate;
-use crate::walls;
+use crate::{rooms, walls};
 
 type Check = fn() -> Result<()>;
 
@@ -13,7 +13,7 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// When a check fails.
 pub fn lint() -> Result<()> {
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 6] = [
         ("format", || cargo(&["fmt", "--all", "--check"], "")),
         ("clippy", || {
             let scope = ["clippy", "--workspace", "--all-targets", "--features", "xtask/rig"];
@@ -21,6 +21,7 @@ pub fn lint() -> Result<()> {
         }),
         ("documentation", || cargo(&["doc", "--workspace", "--no-deps", "--features", "xtask/rig"], "--deny warnings")),
         ("dependency walls", walls::check),
+        ("rooms of unsafe code", rooms::check),
         ("generated files", || generate(true)),
     ];
     let mut failed = Vec::new();

@@ -104,7 +104,7 @@ pub static GROUPS: &[Group] = &[
         calls: calls![SYS_bpf(When::OneOf(0, BPF))],
     },
     Group {
-        why: "read files, list folders",
+        why: "read files, list folders, raise the number of files that may be open",
         otlp: false,
         calls: calls![
             SYS_openat(When::Without(2, WRITING)),
@@ -119,6 +119,7 @@ pub static GROUPS: &[Group] = &[
             SYS_getdents64,
             SYS_readlinkat,
             SYS_faccessat,
+            SYS_prlimit64(When::OneOf(0, &[("of itself", 0)])),
         ],
     },
     Group {
