@@ -1,48 +1,58 @@
 //! The whole agent in its confinement: it is never refused what it needs, also when what it talks to comes back.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::otlp_support::rotel::Collector;
-use crate::support::agent::Agent;
+use crate::support::agent::{Agent, command};
 use crate::support::{eventually, pod, rig, turn, work};
 
-/// strace, attached to all threads of an agent that is confined already.
+/// What strace writes of an agent, from its start to its end.
 struct Watch {
-    child: Child,
     folder: TempDir,
 }
 
 impl Watch {
-    fn attach(agent: &Agent) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-p", &agent.pid().to_string(), "-o"]).arg(folder.path().join("calls"));
-        let child = strace.stderr(Stdio::null()).spawn().expect("this test needs strace");
-        let traced = |thread: &String| {
-            let status = fs::read_to_string(format!("/proc/{}/task/{thread}/status", agent.pid())).unwrap_or_default();
-            !status.contains("TracerPid:\t0\n")
-        };
-        eventually("strace is attached", || threads(agent).iter().all(traced).then_some(()));
-        Self { child, folder }
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    /// The calls until now that were refused.
-    fn refused(mut self) -> (usize, Vec<String>) {
-        // The agent may have ended before, and strace with it.
-        let _ended = kill_process(Pid::from_child(&self.child), Signal::INT);
-        self.child.wait().unwrap();
-        let calls = fs::read_to_string(self.folder.path().join("calls")).unwrap();
-        // clone3 is refused for glibc to use clone instead.
-        let is_refused = |call: &&str| {
-            ["= -1 EPERM", "= -1 EACCES", "= -1 ENOSYS"].iter().any(|answer| call.contains(answer))
-                && !call.contains("clone3")
-        };
-        (calls.lines().count(), calls.lines().filter(is_refused).map(str::to_owned).collect())
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("calls")
     }
+
+    /// The agent under strace, which stands aside: the child is the agent itself.
+    fn command(&self) -> Command {
+        let plain = command();
+        let mut strace = Command::new("strace");
+        strace.args(["-D", "-f", "-qq", "-o"]).arg(self.path()).arg(plain.get_program()).stdin(Stdio::null());
+        for (name, value) in plain.get_envs() {
+            assert_eq!(value, None, "{name:?} is only taken away");
+            strace.env_remove(name);
+        }
+        strace
+    }
+
+    /// The calls of an agent that has ended, from when its filter was set.
+    fn calls(&self) -> Vec<String> {
+        let written = eventually("strace has seen the agent's end", || {
+            let calls = fs::read_to_string(self.path()).unwrap();
+            calls.contains("exit_group(").then_some(calls)
+        });
+        let from = written.find("seccomp(SECCOMP_SET_MODE_FILTER").expect("the filter is set");
+        written[from..].lines().map(str::to_owned).collect()
+    }
+}
+
+/// Calls that were refused. clone3 is, for glibc to use clone instead.
+fn refused(calls: &[String]) -> Vec<&String> {
+    let answers = ["= -1 EPERM", "= -1 EACCES", "= -1 ENOSYS"];
+    let is_refused = |call: &&String| answers.iter().any(|answer| call.contains(answer)) && !call.contains("clone3");
+    calls.iter().filter(is_refused).collect()
 }
 
 fn threads(agent: &Agent) -> Vec<String> {
@@ -75,8 +85,9 @@ async fn the_running_agent_is_never_refused() {
     let container = work(&first, "work", "spin 0").await;
     let mut collector = Collector::start().await;
     let endpoint = collector.grpc().replace("127.0.0.1", "localhost");
-    let agent = Agent::beside(&rig, &["--otlp-endpoint", &endpoint, "--otlp-protocol", "grpc"]);
-    let watch = Watch::attach(&agent);
+    let watch = Watch::new();
+    let otlp = ["--otlp-endpoint", &endpoint, "--otlp-protocol", "grpc"];
+    let agent = Agent::run_beside(&rig, watch.command(), &otlp);
     let named = [("container_id", container.id()), ("k8s_pod_name", "early")];
     eventually("the container has its name", || agent.page().get("podscope_container_process_count", &named));
     agent.becomes("otlp", "up");
@@ -101,24 +112,27 @@ async fn the_running_agent_is_never_refused() {
     assert_confined(&agent);
     let end = agent.end(Signal::TERM);
     assert!(end.status.success(), "{}", end.log);
-    let (calls, refused) = watch.refused();
-    assert!(calls > 3_000, "only {calls} calls were seen");
-    assert!(refused.is_empty(), "{refused:#?}");
+    let calls = watch.calls();
+    assert!(calls.len() > 3_000, "only {} calls were seen", calls.len());
+    assert!(refused(&calls).is_empty(), "{:#?}", refused(&calls));
 }
 
 /// The way over a name server and the system's authorities: it may fail, but not by a refusal.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_and_authorities_are_within_reach() {
     let _turn = turn().await;
-    let agent = Agent::start(&["--cri-socket", "none", "--otlp-endpoint", "https://collector.invalid:4318"]);
-    let watch = Watch::attach(&agent);
+    let watch = Watch::new();
+    let flags = ["--cri-socket", "none", "--otlp-endpoint", "https://collector.invalid:4318"];
+    let agent = Agent::run(watch.command(), &flags);
     let reason = agent.becomes("otlp", "absent");
     assert!(reason.contains("collector.invalid") && !reason.contains("ermission"), "{reason}");
     agent.collections(8);
     assert_confined(&agent);
-    drop(agent);
-    let (_, refused) = watch.refused();
-    assert!(refused.is_empty(), "{refused:#?}");
+    agent.end(Signal::TERM);
+    let calls = watch.calls();
+    assert!(calls.iter().any(|call| call.contains("/etc/resolv.conf")), "no name server was looked up");
+    assert!(calls.iter().any(|call| call.contains("/etc/ssl/certs")), "no authority was read");
+    assert!(refused(&calls).is_empty(), "{:#?}", refused(&calls));
 }
 
 #[tokio::test(flavor = "multi_thread")]
