@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -253,7 +254,10 @@ fn what_the_agent_still_does_goes_on() -> End {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let mut hand = Hand::start("");
-    drop_to_needed(&Facts::read(proc()))?;
+    let mut stranger = Command::new("sh");
+    let stranger = stranger.args(["-c", "read -r line"]).stdin(Stdio::piped()).uid(65_534).gid(65_534).spawn()?;
+    // As before Linux 6.2, where other users' descriptors have to be listed.
+    drop_to_needed(&Facts { descriptors_are_told: false, ..Facts::read(proc()) })?;
     confined(&Wants { cgroup_root: "/sys/fs/cgroup".into(), otlp_port: Some(address.port()), ..Wants::default() });
     let runtime = runtime();
 
@@ -267,6 +271,7 @@ fn what_the_agent_still_does_goes_on() -> End {
     hand.run("echo 'podscope: a test of reading the log' > /dev/kmsg");
     assert!(kmsg.poll(|_| ()) > 0, "{:?}", board.all());
     assert!(descriptors::count(proc(), hand.child.id()).is_some_and(|count| count >= 3));
+    assert!(fs::read_dir(format!("/proc/{}/fd", stranger.id()))?.count() >= 3);
     assert!(fs::read_dir("/sys/fs/cgroup")?.count() > 0);
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;

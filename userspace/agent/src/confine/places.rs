@@ -84,7 +84,7 @@ pub static PLACES: &[Place] = &[
         what: "folders of the container runtime's sockets",
         may: May::Connect,
         why: "names of pods",
-        paths: |wants| wants.sockets.iter().flat_map(|socket| folders(socket)).collect(),
+        paths: |wants| socket_folders(&wants.sockets),
     },
 ];
 
@@ -166,6 +166,16 @@ fn folders(file: &Path) -> Vec<PathBuf> {
     named.into_iter().chain(real).collect()
 }
 
+/// The folders of those sockets that are there; where none is, a runtime that comes later may make one anywhere above.
+fn socket_folders(sockets: &[PathBuf]) -> Vec<PathBuf> {
+    let present: Vec<PathBuf> = sockets.iter().flat_map(|socket| folders(socket)).collect();
+    if !present.is_empty() {
+        return present;
+    }
+    let above = sockets.iter().filter_map(|socket| socket.ancestors().skip(1).find(|folder| folder.is_dir()));
+    above.map(Path::to_owned).collect()
+}
+
 /// What a resolver reads. A link out of /etc stands for its target's folder, in which a service writes it anew.
 fn names() -> Vec<PathBuf> {
     let etc = Path::new("/etc");
@@ -213,6 +223,16 @@ mod tests {
         assert_eq!(folders(&root.join("named/key.pem")), [root.join("named"), root.join("real")]);
         assert_eq!(folders(&root.join("named/later.sock")), [root.join("named")]);
         assert_eq!(folders(&root.join("nowhere/later.sock")), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_runtime_that_comes_later_is_within_reach() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        let sockets = ["run/containerd/containerd.sock", "run/crio/crio.sock"].map(|socket| root.join(socket));
+        assert_eq!(socket_folders(&sockets), [root.clone(), root.clone()]);
+        fs::create_dir_all(root.join("run/crio")).unwrap();
+        assert_eq!(socket_folders(&sockets), [root.join("run/crio")]);
     }
 
     #[test]
