@@ -129,6 +129,11 @@ fn hidden() -> SocketAddr {
 
 type Attempt = (&'static str, fn(&Ground) -> anyhow::Result<()>);
 
+/// What an attempt was answered, without what it made.
+fn done<T, E: Into<anyhow::Error>>(result: Result<T, E>) -> anyhow::Result<()> {
+    result.map(drop).map_err(Into::into)
+}
+
 /// What no kernel lets a confined process do; in this order each works without confinement.
 const REFUSED: &[Attempt] = &[
     ("load a program", |ground| {
@@ -137,39 +142,34 @@ const REFUSED: &[Attempt] = &[
         program.load("cgroup_rmdir", &ground.btf)?;
         Ok(program.unload()?)
     }),
-    ("make maps", |_| Ok(drop(EbpfLoader::new().map_max_entries("TASKS", 64).load(OBJECT)?))),
-    ("make a file", |ground| Ok(drop(File::create(ground.at("new"))?))),
+    ("make maps", |_| done(EbpfLoader::new().map_max_entries("TASKS", 64).load(OBJECT))),
+    ("make a file", |ground| done(File::create(ground.at("new")))),
     ("write to a file", |ground| Ok(OpenOptions::new().append(true).open(ground.at("file"))?.write_all(b"more")?)),
-    ("rename a file", |ground| Ok(fs::rename(ground.at("new"), ground.at("old"))?)),
-    ("remove a file", |ground| Ok(fs::remove_file(ground.at("old"))?)),
-    ("make a folder", |ground| Ok(fs::create_dir(ground.at("folder"))?)),
-    ("make a link", |ground| Ok(symlink("file", ground.at("link"))?)),
-    ("change a mode", |ground| Ok(fs::set_permissions(ground.at("file"), fs::Permissions::from_mode(0o600))?)),
-    ("make a file without a name", |_| Ok(drop(rustix::fs::memfd_create("new", rustix::fs::MemfdFlags::empty())?))),
+    ("rename a file", |ground| done(fs::rename(ground.at("new"), ground.at("old")))),
+    ("remove a file", |ground| done(fs::remove_file(ground.at("old")))),
+    ("make a folder", |ground| done(fs::create_dir(ground.at("folder")))),
+    ("make a link", |ground| done(symlink("file", ground.at("link")))),
+    ("change a mode", |ground| done(fs::set_permissions(ground.at("file"), fs::Permissions::from_mode(0o600)))),
+    ("make a file without a name", |_| done(rustix::fs::memfd_create("new", rustix::fs::MemfdFlags::empty()))),
     ("execute a program", |_| {
         let status = Command::new("/proc/self/exe").env_clear().arg("--list").stdout(Stdio::null()).status()?;
         anyhow::ensure!(status.success(), "{status}");
         Ok(())
     }),
     ("signal a process", |ground| {
-        Ok(rustix::process::test_kill_process(rustix::process::Pid::from_child(&ground.victim.child))?)
+        done(rustix::process::test_kill_process(rustix::process::Pid::from_child(&ground.victim.child)))
     }),
-    ("listen", |_| Ok(drop(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?))),
+    ("listen", |_| done(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))),
 ];
 
 /// What Landlock refuses, and from which version of its interface on.
 const OUT_OF_REACH: &[(u32, Attempt)] = &[
-    (1, ("read a file", |ground| Ok(drop(fs::read(ground.at("file"))?)))),
-    (1, ("list a folder", |ground| Ok(drop(fs::read_dir(ground.folder.path())?)))),
-    (
-        1,
-        ("read the memory of a process", |ground| {
-            Ok(drop(File::open(format!("/proc/{}/mem", ground.victim.child.id()))?))
-        }),
-    ),
-    (4, ("connect to a TCP port", |ground| Ok(drop(TcpStream::connect(ground.tcp.local_addr()?)?)))),
-    (6, ("connect to an abstract socket", |_| Ok(drop(UnixStream::connect_addr(&hidden())?)))),
-    (9, ("connect to a UNIX socket", |ground| Ok(drop(UnixStream::connect(ground.at("socket"))?)))),
+    (1, ("read a file", |ground| done(fs::read(ground.at("file"))))),
+    (1, ("list a folder", |ground| done(fs::read_dir(ground.folder.path())))),
+    (1, ("read the memory of a process", |ground| done(File::open(format!("/proc/{}/mem", ground.victim.child.id()))))),
+    (4, ("connect to a TCP port", |ground| done(TcpStream::connect(ground.tcp.local_addr()?)))),
+    (6, ("connect to an abstract socket", |_| done(UnixStream::connect_addr(&hidden())))),
+    (9, ("connect to a UNIX socket", |ground| done(UnixStream::connect(ground.at("socket"))))),
 ];
 
 /// The kernel's answer.

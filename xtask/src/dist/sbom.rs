@@ -1,5 +1,6 @@
 //! What a program is made of, as a CycloneDX bill of materials (version 1.5, ECMA-424).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
@@ -29,10 +30,10 @@ fn bill(metadata: &Value, package: &str) -> Option<Value> {
     let mut linked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut open = vec![root.clone()];
     while let Some(id) = open.pop() {
-        if !linked.contains_key(&id) {
-            let needs = needs(nodes.get(&id)?)?;
+        if let Entry::Vacant(place) = linked.entry(id) {
+            let needs = needs(nodes.get(place.key())?)?;
             open.extend(needs.iter().cloned());
-            linked.insert(id, needs);
+            place.insert(needs);
         }
     }
     let name = |id: &str| packages.get(id).map(url);
