@@ -52,6 +52,7 @@ pub const RIG: &[Need] = &[
 pub const TEST: &[Need] = &[
     apt("promtool", "prometheus"),
     apt("strace", "strace"),
+    apt("qemu-system-x86_64", "qemu-system-x86"),
     pip("rotel-agent", "rotel"),
     pip("prometheus_client", "prometheus-client"),
 ];

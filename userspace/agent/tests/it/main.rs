@@ -10,6 +10,7 @@ mod confined;
 mod conservation;
 mod faults;
 mod lives;
+mod machines;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;
