@@ -52,9 +52,11 @@ fn build(root: &Path, target: &str) -> Result<Vec<PathBuf>> {
         cargo.args(["--package", package]);
     }
     let home = cargo_home()?;
-    // What is compiled from C names its sources as well.
-    let mapped = |path: &Path, name: &str| format!("-ffile-prefix-map={}={name}", path.display());
-    cargo.env("CFLAGS", [mapped(root, "podscope"), mapped(&home, "cargo")].join(" "));
+    // What is compiled from C names its sources as well. A folder's name may have spaces in it.
+    let mapped = |path: &Path, name: &str| format!("'-ffile-prefix-map={}={name}'", path.display());
+    cargo
+        .env("CFLAGS", [mapped(root, "podscope"), mapped(&home, "cargo")].join(" "))
+        .env("CC_SHELL_ESCAPED_FLAGS", "1");
     // With a target named, the flags are the programs' alone and do not reach build scripts and macros.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(root, &home).join("\x1f")).env_remove("RUSTFLAGS");
     cmd::run(&mut cargo)?;
