@@ -5,6 +5,7 @@ use std::path::Path;
 pub mod bench;
 pub mod cgroup;
 pub mod cmd;
+pub mod dist;
 pub mod faults;
 pub mod fuzz;
 pub mod generate;
@@ -12,6 +13,7 @@ pub mod groups;
 pub mod lint;
 #[cfg(feature = "rig")]
 pub mod rig;
+pub mod rooms;
 pub mod run;
 pub mod setup;
 pub mod soak;

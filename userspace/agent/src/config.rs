@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::catalogue::Form;
+use crate::confine::Confine;
 use crate::export::otlp::OtlpArgs;
 use crate::http::TlsFiles;
 use crate::kernel::programs::PROGRAMS;
@@ -80,6 +81,11 @@ pub struct Config {
     /// Pairs of cgroup and executable that are booked apart; a quarter of them is kept for the rests of cgroups.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
     pub max_books: u32,
+
+    /// Hold the agent to what it still does once its programs are attached: by a filter of system calls, and where the
+    /// kernel has it by Landlock.
+    #[arg(long, value_enum, default_value_t = Confine::Auto)]
+    pub confine: Confine,
 
     /// What is logged: error, warn, info, debug, trace, or filters such as `info,podscope_agent::runtime=debug`.
     #[arg(long, value_name = "LEVEL", env = "PODSCOPE_LOG", default_value = "info")]
@@ -177,6 +183,7 @@ mod tests {
             (["--processes-per-container", "0"], "1..=10000"),
             (["--tls-cert", "cert.pem"], "--tls-key"),
             (["--format", "json"], "--metrics"),
+            (["--confine", "on"], "auto, off"),
         ] {
             let message = refused(&args);
             assert!(message.contains(text), "{args:?}: {message}");

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod cgroup;
 pub mod collect;
 pub mod config;
+pub mod confine;
 pub mod descriptors;
 pub mod export;
 mod figures;

@@ -1,6 +1,7 @@
 //! Puts the agent together and keeps it running until it is told to stop.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,9 +25,10 @@ use crate::log::Log;
 use crate::oom::Kmsg;
 use crate::own::OwnFigures;
 use crate::publish::Publisher;
+use crate::runtime::SocketChoice;
 use crate::snapshot::{Attributes, Resource, Snapshot};
 use crate::status::{Board, Kind, State};
-use crate::{http, own, privileges, runtime, view};
+use crate::{confine, http, own, privileges, runtime, view};
 
 /// Time for the last export: within the five seconds after a signal.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -56,7 +58,9 @@ pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()>
     let (kernel, events) =
         Kernel::load(&options).context("cannot load the kernel programs; `podscope-agent -M` works without them")?;
     let kmsg = Kmsg::open("/dev/kmsg".as_ref(), &board);
+    let server = Server::bind(config.listen, config.tls())?;
     let capabilities = drop_privileges(&kmsg);
+    confine::confine(config.confine, &within_reach(config, &otlp), &board);
     log.start().context("cannot start the thread that writes the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
@@ -76,7 +80,7 @@ pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()>
             ..Limits::default()
         };
         let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg);
-        serve(config, otlp, board, collector, capabilities, log.clone()).await
+        serve(config, server, otlp, board, collector, capabilities, log.clone()).await
     })
 }
 
@@ -92,6 +96,24 @@ fn drop_privileges(kmsg: &Kmsg) -> Vec<String> {
     }
 }
 
+/// What the agent still needs to reach once it is confined.
+fn within_reach(config: &Config, otlp: &otlp::Config) -> confine::Wants {
+    let sockets = match &config.cri_socket {
+        SocketChoice::None => Vec::new(),
+        SocketChoice::Path(path) => vec![path.clone()],
+        SocketChoice::Auto => runtime::candidates(&config.host_root).collect(),
+    };
+    let target = otlp.target.as_ref().ok();
+    let served = config.tls();
+    let served = served.iter().flat_map(http::TlsFiles::paths);
+    confine::Wants {
+        cgroup_root: config.cgroup_root.clone(),
+        sockets,
+        tls_files: served.chain(target.iter().flat_map(|target| target.files())).map(PathBuf::from).collect(),
+        otlp_port: target.map(otlp::Target::port),
+    }
+}
+
 /// Without the programs that close books, only absence can end a process.
 fn closings_absent(board: &Board) -> bool {
     board.all().iter().any(|((kind, name), state)| {
@@ -101,13 +123,13 @@ fn closings_absent(board: &Board) -> bool {
 
 async fn serve(
     config: &Config,
+    server: Server,
     otlp: otlp::Config,
     board: Board,
     collector: Collector,
     capabilities: Vec<String>,
     log: Log,
 ) -> anyhow::Result<()> {
-    let server = Server::bind(config.listen, config.tls())?;
     board.set(Kind::Source, "http", State::Up);
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
     tracing::info!("serving {scheme}://{}/metrics", server.address());
@@ -140,7 +162,10 @@ async fn serve(
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        never = server.serve(Arc::clone(&site)) => match never {},
+        failed = server.serve(Arc::clone(&site)) => {
+            let Err(error) = failed;
+            return Err(error).context("cannot serve HTTP");
+        }
         () = pass_wishes_on(&site, &wishes) => {}
     }
     tracing::info!("stopping: one last collection");

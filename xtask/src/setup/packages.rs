@@ -51,6 +51,7 @@ pub const RIG: &[Need] = &[
 /// What the tests hold podscope's output against.
 pub const TEST: &[Need] = &[
     apt("promtool", "prometheus"),
+    apt("strace", "strace"),
     apt("qemu-system-x86_64", "qemu-system-x86"),
     pip("rotel-agent", "rotel"),
     pip("prometheus_client", "prometheus-client"),

@@ -51,7 +51,11 @@ pub(crate) fn settings(command: &mut Command) {
 impl Agent {
     /// Starts an agent on a port of its own with two collections a second, and waits for the first of them.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let mut command = command();
+        Self::run(command(), flags)
+    }
+
+    /// The same by a command that becomes [`command`]'s program.
+    pub(crate) fn run(mut command: Command, flags: &[&str]) -> Self {
         settings(&mut command);
         command.args(flags).stderr(Stdio::piped());
         Self::launch(command)
@@ -89,8 +93,13 @@ impl Agent {
 
     /// Starts an agent that asks the rig's containerd.
     pub(crate) fn beside(rig: &Rig, flags: &[&str]) -> Self {
+        Self::run_beside(rig, command(), flags)
+    }
+
+    /// The same by a command that becomes [`command`]'s program.
+    pub(crate) fn run_beside(rig: &Rig, command: Command, flags: &[&str]) -> Self {
         let socket = format!("unix://{}", rig.socket().display());
-        Self::start(&[&["--cri-socket", &socket], flags].concat())
+        Self::run(command, &[&["--cri-socket", &socket], flags].concat())
     }
 
     /// The agent's process id.
