@@ -3,13 +3,13 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use podscope_abi::{
-    Book, BookKey, CGROUP_OVERFLOW, Cgroup, Counters, EXE_OTHER, EXES_PER_CGROUP, ExeName, Loss, TaskFlags,
+    Book, BookKey, CGROUP_OVERFLOW, Cgroup, Control, Counters, EXE_OTHER, EXES_PER_CGROUP, ExeName, Loss, TaskFlags,
 };
 
 use crate::error::lose;
 use crate::kernel::task::Task;
 use crate::kernel::{cgroup, mm};
-use crate::maps::{BOOKS, CGROUPS, EXES, NAME, NO_BOOK, SLOTS};
+use crate::maps::{BOOKS, CGROUPS, CONTROL, EXES, NAME, NO_BOOK, SLOTS};
 use crate::state::TaskStateRef;
 
 /// Adds to a figure that other CPUs add to as well.
@@ -139,6 +139,20 @@ pub(crate) fn follow_move(task: Task, state: TaskStateRef) {
     moved(task, state, css_set);
 }
 
+/// Says that a task has moved, or that threads of its group may have.
+#[inline(always)]
+pub(crate) fn open_moves() {
+    if let Some(noticed) = CONTROL.get_ptr_mut(Control::MOVES_NOTICED) {
+        add(noticed, 1);
+    }
+}
+
+/// Whether a task may have moved and not been switched out since.
+#[inline(always)]
+pub(crate) fn moves_are_open() -> bool {
+    CONTROL.get(Control::MOVES_NOTICED) != CONTROL.get(Control::MOVES_FOLLOWED)
+}
+
 /// A task that was found moved is back where it was: what was noticed must not serve for a later move.
 #[inline(always)]
 pub(crate) fn void_split(state: TaskStateRef) {
@@ -197,6 +211,7 @@ pub(crate) fn note_move(task: Task, state: TaskStateRef, now: &Counters) {
     let it = &raw mut *state.change();
     let css_set = task.css_set();
     let cgroup = cgroup::id_of_css_set(css_set);
+    open_moves();
     count_move(state, cgroup);
     // SAFETY: live state; volatile, so that the compiler keeps the order in which the switch-out relies on it.
     unsafe {

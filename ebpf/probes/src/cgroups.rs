@@ -6,7 +6,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use podscope_abi::event::PATH_MAX;
 use podscope_abi::{CgroupEvent, EventHeader, EventKind, Loss};
 
-use crate::books::{note_move, void_split};
+use crate::books::{note_move, open_moves, void_split};
 use crate::error::{Error, settle};
 use crate::kernel::task::Task;
 use crate::kernel::{cgroup, now_ns};
@@ -62,6 +62,7 @@ pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn try_attach(task: Task) -> Result<(), Error> {
+    open_moves();
     let state = find(task).ok_or(Error::NotCounted)?;
     let css = state.get().css;
     if css == task.css_set() as u64 {
