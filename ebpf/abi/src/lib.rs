@@ -47,10 +47,10 @@ impl Control {
     /// Start of the first pass over all tasks, ns since boot; 0 until it has begun. A task older than that is
     /// counted from its first sight only.
     pub const BASELINE: u32 = 0;
-    /// Moves of tasks between cgroups that were noticed so far; counted by the kernel side.
+    /// Moves of processes with several threads between cgroups so far; counted by the kernel side.
     pub const MOVES_NOTICED: u32 = 1;
-    /// [`Self::MOVES_NOTICED`] before the last pass that found every moved task charged to its new cgroup. While the
-    /// two differ, switches without scheduling detail look for moves.
+    /// [`Self::MOVES_NOTICED`] before the last pass over all tasks that found all those threads charged to their new
+    /// cgroups. While the two differ, switches without scheduling detail look for moves.
     pub const MOVES_FOLLOWED: u32 = 2;
     /// Entries.
     pub const LEN: u32 = 3;

@@ -198,50 +198,59 @@ fn reports_moves(change: impl FnOnce(&mut Options<'_>)) {
     assert!(seen.iter().any(|event| matches!(event, Event::CgroupRemoved { .. })), "{seen:?}");
 }
 
-/// Four threads of one process burn CPU time while it is moved to and fro: of a group only the leader's move is
+/// A process with so many threads that burn CPU time is moved to and fro: of a group only the leader's move is
 /// reported, and no collection looks in between.
-#[test]
-fn threads_moved_again_and_again_leave_their_time_where_they_burned_it_without_scheduling_detail() {
+fn moves_to_and_fro(threads: usize) -> Kernel {
+    const PROGRAM: &str = r#"
+import hashlib, os, sys, threading, time
+stop = False
+def burn(span):
+    end = time.monotonic() + span
+    while not stop and time.monotonic() < end: hashlib.pbkdf2_hmac("sha256", b"p", b"s", 2000)
+threads = [threading.Thread(target=burn, args=(60,)) for _ in range(int(sys.argv[1]) - 1)]
+[t.start() for t in threads]
+for to in (sys.argv[3], sys.argv[2], sys.argv[3], sys.argv[2]):
+    burn(0.3)
+    open(to + "/cgroup.procs", "w").write(str(os.getpid()))
+stop = True
+[t.join() for t in threads]
+"#;
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
     let (mut kernel, _events, _board) = load(&layout, |options| options.wishes.closing_only = true);
     let (first, second) = (Group::new(&layout, "fro"), Group::new(&layout, "to"));
-    first.run(&format!(
-        "exec python3 -c '
-import hashlib, os, threading, time
-stop = False
-def burn():
-    while not stop: hashlib.pbkdf2_hmac(\"sha256\", b\"p\", b\"s\", 2000)
-threads = [threading.Thread(target=burn) for _ in range(4)]
-[t.start() for t in threads]
-for to in (\"{second}\", \"{first}\", \"{second}\", \"{first}\"):
-    time.sleep(0.3)
-    open(to + \"/cgroup.procs\", \"w\").write(str(os.getpid()))
-stop = True
-[t.join() for t in threads]
-'",
-        first = first.dir.display(),
-        second = second.dir.display()
-    ));
-    assert!(kernel.moves_are_open());
+    let dirs = format!("{} {}", first.dir.display(), second.dir.display());
+    first.run(&format!("exec python3 -c '{PROGRAM}' {threads} {dirs}"));
+    assert!(threads == 1 || kernel.moves_are_open());
     let mut reader = Reader::new(&layout);
     let (mut all_own, mut all_ours) = (0.0, 0.0);
     for group in [&first, &second] {
         let own = reader.cpu_usage_ns(&group.path).unwrap() as f64;
         let ours = sums(&mut kernel, group).run_ns as f64;
         println!("{}: books {ours} ns, cgroup {own} ns", group.path);
-        assert!(own > 200e6, "{} has hardly worked: {own} ns", group.path);
+        assert!(own > 150e6, "{} has hardly worked: {own} ns", group.path);
         // A thread is found moved when it next leaves its CPU: at each move some milliseconds of each thread.
-        assert!((ours - own).abs() < 120e6, "{}: {ours} and {own}", group.path);
+        assert!((ours - own).abs() < 25e6 * threads as f64, "{}: {ours} and {own}", group.path);
         all_own += own;
         all_ours += ours;
     }
     assert!((all_ours / all_own - 1.0_f64).abs() < 0.001, "{all_ours} and {all_own}");
+    kernel
+}
+
+#[test]
+fn a_process_moved_again_and_again_leaves_its_time_where_it_burned_it_without_scheduling_detail() {
+    moves_to_and_fro(1);
+}
+
+#[test]
+fn threads_moved_again_and_again_leave_their_time_where_they_burned_it_without_scheduling_detail() {
+    let mut kernel = moves_to_and_fro(4);
     let settled = (0..100).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(100));
         kernel.tasks(|_| {}).unwrap();
         !kernel.moves_are_open()
     });
-    assert!(settled, "moves are looked for though every moved task is known");
+    assert!(settled, "moves are looked for though every moved thread is known");
 }
 
 #[test]

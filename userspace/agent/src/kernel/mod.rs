@@ -43,16 +43,16 @@ pub struct Kernel {
     buffer: Vec<u64>,
     baseline_set: bool,
     counts_waits: bool,
-    /// Moves whose tasks are all charged to where they are.
+    /// Moves whose threads are all charged to where they are.
     moves_followed: u64,
 }
 
 /// What a pass over all tasks learns of moves between cgroups.
 #[derive(Debug, Default)]
 struct Moves {
-    /// How many there were before the pass.
+    /// How many of processes with several threads there were before the pass.
     noticed: u64,
-    /// Whether a task was found that is not yet charged to its new cgroup by its own switch-out.
+    /// Whether a thread was found that has not followed its process's move at a switch-out of its own.
     open: bool,
     /// The cgroup that the next record's task has left.
     left: Option<u64>,
@@ -62,7 +62,9 @@ impl Moves {
     fn take(&mut self, record: &TaskRecord) {
         match record.kind {
             RecordKind::PART => self.left = Some(record.cgroup),
-            RecordKind::TASK => self.open |= self.left.take().is_some_and(|left| left != record.cgroup),
+            RecordKind::TASK => {
+                self.open |= self.left.take().is_some_and(|left| left != record.cgroup) && record.threads > 1;
+            }
             _ => {}
         }
     }
@@ -123,8 +125,8 @@ impl Kernel {
         self.control.get(&Control::MOVES_NOTICED).unwrap_or(self.moves_followed)
     }
 
-    /// Whether switches without scheduling detail look for moves now: a task has moved and not run since, as far as
-    /// the last pass over all tasks knew.
+    /// Whether switches without scheduling detail look for moves now: a process with several threads has moved, and
+    /// not all of them have run since, as far as the last pass over all tasks knew.
     pub fn moves_are_open(&self) -> bool {
         self.moves_noticed() != self.moves_followed
     }
