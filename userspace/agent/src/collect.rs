@@ -1,6 +1,6 @@
 //! The collection: everything is read, accounted, attributed and published, on wall-clock multiples of the interval.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use foldhash::HashSet;
@@ -17,6 +17,7 @@ use crate::own::{OwnFigures, Usage};
 use crate::publish::{Names, Publisher, Readings};
 use crate::snapshot::Snapshot;
 use crate::status::Board;
+use crate::vm::Machines;
 use crate::waits::Waits;
 
 /// Directories a scan of the cgroup tree takes at most.
@@ -71,6 +72,9 @@ pub struct Collector {
     oom_kills: OomTracker,
     descriptors: Schedule,
     usage: Usage,
+    /// What was published last, for as long as anybody has it.
+    published: Weak<Snapshot>,
+    machines: Machines,
 }
 
 impl Collector {
@@ -102,7 +106,14 @@ impl Collector {
             oom_kills: OomTracker::default(),
             descriptors: Schedule::default(),
             usage: Usage::default(),
+            published: Weak::new(),
+            machines: Machines::default(),
         }
+    }
+
+    /// Says what has been published.
+    pub fn published(&mut self, snapshot: &Arc<Snapshot>) {
+        self.published = Arc::downgrade(snapshot);
     }
 
     /// What `/top` and `/status` read.
@@ -152,15 +163,20 @@ impl Collector {
         self.scan_groups(attribution, accounting, now.monotonic_ns);
         for renamed in attribution.refresh(now.monotonic_ns) {
             accounting.restart(&renamed);
-            self.publisher.rename(&renamed);
+            self.publisher.rename(&renamed, self.published.upgrade().as_deref(), &now);
             self.waits.restart(&renamed);
+            self.machines.restart(&renamed);
         }
 
         accounting.begin(now);
         last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
         last.entries[1] = self.kernel.closed.for_each(|key, closed| accounting.take_closed(key, closed))? as u64;
         clock.end(0);
-        let tasks = self.kernel.tasks(|record| accounting.take_task(record));
+        let (machines, pass) = (&mut self.machines, accounting.pass);
+        let tasks = self.kernel.tasks(|record| {
+            accounting.take_task(record);
+            machines.take_task(record, pass);
+        });
         clock.end(1);
 
         let outcome = settle(accounting, attribution, now.monotonic_ns);
@@ -168,6 +184,7 @@ impl Collector {
         self.unnamed_groups = outcome.unowned_processes > 0;
         self.retire(accounting, &outcome, now.monotonic_ns);
         self.learn_names(accounting, names);
+        self.machines.update(accounting, attribution, names, "/proc".as_ref());
         attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
@@ -175,7 +192,8 @@ impl Collector {
         clock.end(2);
         self.count_descriptors(accounting, now.monotonic_ns);
         clock.end(3);
-        let resources = self.publisher.resources(accounting, attribution, names, &outcome.ended, readings);
+        let resources =
+            self.publisher.resources(accounting, attribution, names, &self.machines, &outcome.ended, readings);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
         clock.end(4);

@@ -24,4 +24,5 @@ pub mod runtime;
 pub mod snapshot;
 pub mod status;
 pub mod view;
+pub mod vm;
 mod waits;

@@ -1,12 +1,13 @@
 //! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
 
+mod identity;
+
 use std::collections::VecDeque;
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use foldhash::{HashMap, HashMapExt};
-use podscope_abi::Histogram;
+use podscope_abi::{Counters, Histogram};
 use podscope_catalog::Entity;
 
 use crate::accounting::points::{self, ContainerFigures};
@@ -15,7 +16,11 @@ use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Proc
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
 use crate::detail::Detail;
-use crate::snapshot::{Attributes, Resource, ResourceAttribute};
+use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
+use crate::vm::{Machine, Machines};
+
+pub use identity::rfc3339;
+use identity::{created_ns, exe_name, identify, identify_launcher};
 
 /// The executable name of what has no series of its own.
 pub const OTHER: &str = "_other";
@@ -41,16 +46,29 @@ enum Subject {
     Process(ProcessKey, ContainerKey, u64),
     Executable(ContainerKey, u64),
     Container(ContainerKey),
+    /// By pod, with the name: that may come late.
+    Vm(Arc<str>, Arc<str>),
+    Vcpu(Arc<str>, Arc<str>, u32),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.
 #[derive(Clone, Copy, Debug, Default)]
 struct OwnCpu {
     split: CpuSplit,
+    /// The last reading, and the processes' sum at that time.
+    last: Option<(CpuReading, Counters)>,
     /// `cgroup − processes` from before both were watched.
     gap: i64,
     /// Collections so far.
     seen: u32,
+}
+
+/// Run time, and how the kernel divides it, ns.
+#[derive(Clone, Copy, Debug)]
+struct CpuReading {
+    usage: u64,
+    user: u64,
+    system: u64,
 }
 
 /// A container that is first seen with more than this unaccounted did not begin under the agent's eyes after all: its
@@ -58,6 +76,12 @@ struct OwnCpu {
 const YOUNG_NS: i64 = 1_000_000_000;
 /// Collections in which the gap of an older container settles.
 const SETTLING: u32 = 12;
+
+impl CpuReading {
+    fn plus(self, used: &Counters) -> Self {
+        Self { usage: self.usage + used.run_ns, user: self.user + used.user_ns, system: self.system + used.system_ns }
+    }
+}
 
 /// Makes resources; keeps what outlives a collection.
 #[derive(Debug)]
@@ -94,6 +118,7 @@ impl Publisher {
         accounting: &Accounting,
         attribution: &Attribution,
         names: &Names,
+        machines: &Machines,
         ended: &[Ended],
         mut readings: Readings,
     ) -> Vec<Resource> {
@@ -103,19 +128,20 @@ impl Publisher {
             if matches!(attribution.identity(key), Identity::Waiting) {
                 continue;
             }
-            self.container(key, container, attribution, names, &mut readings, &now, &mut resources);
+            self.container(key, container, attribution, names, machines, &mut readings, &now, &mut resources);
         }
         for (key, process) in &accounting.processes {
-            if let Some(resource) = self.process(key, process, attribution, names, &now, false) {
+            if let Some(resource) = self.process(key, process, attribution, names, machines, &now, false) {
                 resources.push(resource);
             }
         }
         for Ended { key, process } in ended {
-            if let Some(resource) = self.process(key, process, attribution, names, &now, true) {
+            if let Some(resource) = self.process(key, process, attribution, names, machines, &now, true) {
                 resources.push(resource);
             }
         }
         self.pods(attribution, &readings, &now, &mut resources);
+        self.machines(machines, &now, &mut resources);
         self.detail.leave_out(&mut resources);
         self.forget(accounting);
         resources
@@ -132,13 +158,17 @@ impl Publisher {
         }
         let before = self.lingering.iter().map(|(_, resource)| Arc::clone(resource)).collect();
         for resource in resources.iter().filter(|resource| resource.ended) {
-            if self.lingering.len() >= LINGERING {
-                self.lingering.pop_front();
-                self.lingering_dropped += 1;
-            }
-            self.lingering.push_back((now.monotonic_ns, Arc::new(resource.clone())));
+            self.linger(resource.clone(), now);
         }
         before
+    }
+
+    fn linger(&mut self, resource: Resource, now: &Moment) {
+        if self.lingering.len() >= LINGERING {
+            self.lingering.pop_front();
+            self.lingering_dropped += 1;
+        }
+        self.lingering.push_back((now.monotonic_ns, Arc::new(resource)));
     }
 
     #[expect(clippy::too_many_arguments, reason = "all of them are the running collection")]
@@ -148,6 +178,7 @@ impl Publisher {
         container: &Container,
         attribution: &Attribution,
         names: &Names,
+        machines: &Machines,
         readings: &mut Readings,
         now: &Moment,
         to: &mut Vec<Resource>,
@@ -180,6 +211,9 @@ impl Publisher {
             let name = exe_name(names, exe);
             let attributes = self.attributes_of(Subject::Executable(key.clone(), exe), now, |list| {
                 identify(identity, list);
+                if let Some(role) = machines.role(key, exe) {
+                    list.push(ResourceAttribute::label("podscope.vm.role", role.name()));
+                }
                 list.push(ResourceAttribute::label("process.executable.name", name));
             });
             if exe == podscope_abi::EXE_OTHER {
@@ -191,16 +225,26 @@ impl Publisher {
     }
 
     /// The cgroup's own CPU time, and how far it has run ahead of the processes' since both are watched.
+    ///
+    /// When the cgroup has gone, its last reading is continued with what its processes have used since.
     fn own_cpu(
         &mut self,
         key: &ContainerKey,
         container: &Container,
         figures: Option<&Figures>,
     ) -> (Option<CpuSplit>, Option<i64>) {
-        let Some((cpu, usage)) = figures.and_then(|f| Some((&f.cpu, f.cpu.usage_ns?))) else { return (None, None) };
+        let read = figures.map(|f| &f.cpu).and_then(|cpu| {
+            let (user, system) = (cpu.user_ns.unwrap_or(0), cpu.system_ns.unwrap_or(0));
+            Some(CpuReading { usage: cpu.usage_ns?, user, system })
+        });
+        let before = self.own_cpu.get(key).and_then(|own| own.last);
+        let Some(reading) = read.or_else(|| before.map(|(last, sums)| last.plus(&container.sums.since(&sums)))) else {
+            return (None, None);
+        };
         let own = self.own_cpu.entry(key.clone()).or_default();
-        own.split.update(usage, cpu.user_ns.unwrap_or(0), cpu.system_ns.unwrap_or(0));
-        let gap = usage as i64 - container.sums.run_ns as i64;
+        own.last = Some((reading, container.sums));
+        own.split.update(reading.usage, reading.user, reading.system);
+        let gap = reading.usage as i64 - container.sums.run_ns as i64;
         own.seen += 1;
         // The cgroup is read a little after the processes, so of a busy container every gap is a little too large:
         // the smallest of the first ones is the best. One that is younger than the agent had none.
@@ -213,12 +257,14 @@ impl Publisher {
         (Some(own.split), Some(gap - own.gap))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all of them are the running collection")]
     fn process(
         &mut self,
         key: &ProcessKey,
         process: &Process,
         attribution: &Attribution,
         names: &Names,
+        machines: &Machines,
         now: &Moment,
         ended: bool,
     ) -> Option<Resource> {
@@ -228,6 +274,9 @@ impl Publisher {
         let identity = attribution.identity(&series.container);
         let attributes = self.attributes_of(subject, now, |list| {
             identify(identity, list);
+            if let Some(role) = machines.role(&series.container, series.exe) {
+                list.push(ResourceAttribute::label("podscope.vm.role", role.name()));
+            }
             list.push(ResourceAttribute::label("process.executable.name", exe_name(names, series.exe)));
             list.push(ResourceAttribute::label_int("process.pid", i64::from(key.tgid)));
             list.push(ResourceAttribute::int("process.parent_pid", i64::from(process.ppid)));
@@ -261,6 +310,40 @@ impl Publisher {
         }
     }
 
+    fn machines(&mut self, machines: &Machines, now: &Moment, to: &mut Vec<Resource>) {
+        for (key, machine) in machines.all() {
+            let subject = Subject::Vm(Arc::clone(key), Arc::clone(&machine.vm.name));
+            let attributes = self.attributes_of(subject, now, |list| identify_launcher(key, machine, list));
+            to.push(Resource {
+                entity: Entity::Vm,
+                attributes,
+                start_ns: machine.sums.start_ns,
+                kernel_start_ns: machine.sums.start_ns,
+                ended: false,
+                points: machine.sums.points(machine.emulator.as_ref(), &machine.threads, self.page),
+            });
+            self.vcpus(key, machine, now, to);
+        }
+    }
+
+    fn vcpus(&mut self, key: &Arc<str>, machine: &Machine, now: &Moment, to: &mut Vec<Resource>) {
+        for (number, points) in machine.threads.vcpus() {
+            let subject = Subject::Vcpu(Arc::clone(key), Arc::clone(&machine.vm.name), number);
+            let attributes = self.attributes_of(subject, now, |list| {
+                identify_launcher(key, machine, list);
+                list.push(ResourceAttribute::label_int("podscope.vm.vcpu.id", i64::from(number)));
+            });
+            to.push(Resource {
+                entity: Entity::Vcpu,
+                attributes,
+                start_ns: machine.sums.start_ns,
+                kernel_start_ns: machine.sums.start_ns,
+                ended: false,
+                points,
+            });
+        }
+    }
+
     fn attributes_of(
         &mut self,
         subject: Subject,
@@ -277,13 +360,23 @@ impl Publisher {
         Arc::clone(attributes)
     }
 
-    /// A container is published under another name from now on.
-    pub fn rename(&mut self, key: &ContainerKey) {
-        self.attributes.retain(|subject, _| match subject {
-            Subject::Process(_, container, _) | Subject::Executable(container, _) | Subject::Container(container) => {
-                container != key
+    /// A container is published under another name from now on; `last` has its series under the old one, which end.
+    pub fn rename(&mut self, key: &ContainerKey, last: Option<&Snapshot>, now: &Moment) {
+        let mut before = Vec::new();
+        self.attributes.retain(|subject, (attributes, _)| match subject {
+            Subject::Process(_, container, _) | Subject::Executable(container, _) | Subject::Container(container)
+                if container == key =>
+            {
+                before.push(Arc::clone(attributes));
+                false
             }
+            _ => true,
         });
+        for resource in last.into_iter().flat_map(|snapshot| &snapshot.resources) {
+            if before.iter().any(|attributes| Arc::ptr_eq(attributes, &resource.attributes)) {
+                self.linger(Resource { ended: true, ..resource.clone() }, now);
+            }
+        }
         self.own_cpu.remove(key);
     }
 
@@ -294,62 +387,58 @@ impl Publisher {
     }
 }
 
-/// When the container or pod was made, where that is known.
-fn created_ns(identity: &Identity) -> Option<u64> {
-    match identity {
-        Identity::Named(meta) => Some(meta.started_at_ns.unwrap_or(meta.created_at_ns)),
-        Identity::Pod(pod) => Some(pod.created_at_ns),
-        _ => None,
-    }
-}
-
-/// The attributes of a container's identity.
-fn identify(identity: &Identity, list: &mut Vec<ResourceAttribute>) {
-    let label = |list: &mut Vec<_>, key, value: &Arc<str>| list.push(ResourceAttribute::label(key, Arc::clone(value)));
-    match identity {
-        Identity::Host | Identity::Waiting => {}
-        Identity::Named(meta) => {
-            label(list, "k8s.namespace.name", &meta.pod.namespace);
-            label(list, "k8s.pod.name", &meta.pod.name);
-            label(list, "k8s.pod.uid", &meta.pod.uid);
-            label(list, "k8s.container.name", &meta.name);
-            label(list, "container.id", &meta.id);
-            if !meta.image.is_empty() {
-                list.push(ResourceAttribute::text("container.image.name", Arc::clone(&meta.image)));
-            }
-        }
-        Identity::Pod(pod) => {
-            label(list, "k8s.namespace.name", &pod.namespace);
-            label(list, "k8s.pod.name", &pod.name);
-            label(list, "k8s.pod.uid", &pod.uid);
-        }
-        Identity::ByPath { container, pod } => {
-            if let Some(uid) = pod {
-                label(list, "k8s.pod.uid", uid);
-            }
-            if let Some(id) = container {
-                label(list, "container.id", id);
-            }
-        }
-    }
-}
-
-fn exe_name(names: &Names, exe: u64) -> Arc<str> {
-    match names.get(&exe) {
-        _ if exe == podscope_abi::EXE_OTHER => OTHER.into(),
-        Some(name) => Arc::clone(name),
-        None => "_unknown".into(),
-    }
-}
-
-/// A Unix time in ns as RFC 3339 in UTC, to the millisecond.
-pub fn rfc3339(unix_ns: u64) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::Cpu;
+
+    #[test]
+    fn a_cgroup_that_has_gone_is_continued_with_its_books() {
+        let mut publisher = Publisher::new("node", 4096, 0);
+        let key = ContainerKey::Container("id".into());
+        let mut container = Container::default();
+        container.from_birth = true;
+        container.sums = Counters { run_ns: 900, user_ns: 600, system_ns: 300, ..Counters::ZERO };
+        let cpu = Cpu { usage_ns: Some(1000), user_ns: Some(700), system_ns: Some(300), ..Cpu::default() };
+        let there = Figures { cpu, ..Figures::default() };
+        let total = |(cpu, gap): (Option<CpuSplit>, Option<i64>)| (cpu.map(|cpu| cpu.user_ns + cpu.system_ns), gap);
+
+        assert_eq!(total(publisher.own_cpu(&key, &container, None)), (None, None), "it was never read");
+        assert_eq!(total(publisher.own_cpu(&key, &container, Some(&there))), (Some(1000), Some(100)));
+        container.sums.run_ns += 50;
+        let gone = Figures::default();
+        assert_eq!(total(publisher.own_cpu(&key, &container, Some(&gone))), (Some(1050), Some(100)));
+        container.sums.run_ns += 7;
+        assert_eq!(total(publisher.own_cpu(&key, &container, None)), (Some(1057), Some(100)));
+        assert_eq!(total(publisher.own_cpu(&key, &container, None)), (Some(1057), Some(100)), "nothing more was used");
+    }
+
+    #[test]
+    fn a_name_that_changes_leaves_its_series_for_a_while() {
+        const LINGER: u64 = 100;
+        let mut publisher = Publisher::new("node", 4096, LINGER, Detail::default());
+        let key = ContainerKey::Container("id".into());
+        let at = |monotonic_ns| Moment { monotonic_ns, ..Moment::default() };
+        let attributes = publisher.attributes_of(Subject::Container(key.clone()), &at(1), |_| ());
+        let other = publisher.attributes_of(Subject::Container(ContainerKey::Host), &at(1), |_| ());
+        let resources = [attributes, other].map(|attributes| Resource {
+            entity: Entity::Container,
+            attributes,
+            start_ns: 0,
+            kernel_start_ns: 0,
+            ended: false,
+            points: Vec::new(),
+        });
+        let last = Snapshot { resources: resources.to_vec(), ..Snapshot::default() };
+        publisher.rename(&key, Some(&last), &at(10));
+        for (now, left) in [(11, 1), (10 + LINGER, 1), (11 + LINGER, 0)] {
+            let lingering = publisher.lingering(&[], &at(now));
+            assert_eq!(lingering.len(), left);
+            for resource in lingering {
+                assert!(resource.ended && Arc::ptr_eq(&resource.attributes, &resources[0].attributes));
+            }
+        }
+    }
 
     #[test]
     fn writes_dates() {

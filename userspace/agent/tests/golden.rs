@@ -22,6 +22,7 @@ use podscope_agent::publish::{Names, Publisher, Readings};
 use podscope_agent::runtime::{self, SocketChoice};
 use podscope_agent::snapshot::Snapshot;
 use podscope_agent::status::Board;
+use podscope_agent::vm::Machines;
 use support::fake::{FakeRuntime, Manner};
 use support::recorded::{LIST_CONTAINERS, LIST_SANDBOXES, VERSION};
 
@@ -191,7 +192,7 @@ async fn the_page_is_as_committed() {
         let mut waits = Histogram::EMPTY;
         (waits.zero, waits.buckets[40], waits.buckets[100], waits.over, waits.sum_ns) = (5, 4, 3, 1, 77 * SECOND);
         readings.waits.insert(container, Box::new(waits));
-        let resources = publisher.resources(&accounting, &attribution, &names, &ended, readings);
+        let resources = publisher.resources(&accounting, &attribution, &names, &Machines::default(), &ended, readings);
         let lingering = publisher.lingering(&resources, &moment(seconds));
         page.clear();
         render(&Snapshot { time_ns: moment(seconds).unix_ns, resources, lingering }, Format::Text004, &mut page);

@@ -36,6 +36,12 @@ attributes! {
     PRESSURE_RESOURCE = "podscope.pressure.resource" ["cpu", "memory", "io"];
     /// Some or all tasks stalled.
     PRESSURE_KIND = "podscope.pressure.kind" ["some", "full"];
+    /// What a process of a virtual machine's launcher pod is there for.
+    VM_ROLE = "podscope.vm.role" [
+        "monitor", "launcher", "libvirt", "log", "emulator", "swtpm", "passt", "virtiofsd", "other",
+    ];
+    /// What a thread of a virtual machine's emulator is there for.
+    VM_THREAD_CLASS = "podscope.vm.thread.class" ["vcpu", "io", "vhost", "migration", "worker", "emulator"];
     /// Whose limit an OOM kill enforced.
     OOM_SCOPE = "podscope.oom.scope" ["container", "pod", "node", "other", "unknown"];
     /// A kernel program.

@@ -49,8 +49,12 @@ pub const RIG: &[Need] = &[
 ];
 
 /// What the tests hold podscope's output against.
-pub const TEST: &[Need] =
-    &[apt("promtool", "prometheus"), pip("rotel-agent", "rotel"), pip("prometheus_client", "prometheus-client")];
+pub const TEST: &[Need] = &[
+    apt("promtool", "prometheus"),
+    apt("qemu-system-x86_64", "qemu-system-x86"),
+    pip("rotel-agent", "rotel"),
+    pip("prometheus_client", "prometheus-client"),
+];
 
 /// What measurements run on the host.
 pub const BENCH: &[Need] = &[apt("perf", "linux-perf"), apt("bpftool", "bpftool"), apt("taskset", "util-linux")];

@@ -65,6 +65,8 @@ pub struct Vm {
     pub namespace: Arc<str>,
     /// The VM's name.
     pub name: Arc<str>,
+    /// The uid of its VirtualMachineInstance, by the label of who made the pod.
+    pub uid: Option<Arc<str>>,
 }
 
 /// A container, or the sandbox's own one.
@@ -120,7 +122,8 @@ impl PodMeta {
             },
             None => return None,
         };
-        Some(Vm { namespace: Arc::clone(&self.namespace), name })
+        let uid = self.label(KUBEVIRT_CREATED_BY).filter(|uid| !uid.is_empty()).map(Arc::clone);
+        Some(Vm { namespace: Arc::clone(&self.namespace), name, uid })
     }
 
     /// From a CRI sandbox.

@@ -9,6 +9,7 @@ mod command_line;
 mod conservation;
 mod faults;
 mod lives;
+mod machines;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;
