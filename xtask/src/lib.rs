@@ -5,6 +5,7 @@ use std::path::Path;
 pub mod bench;
 pub mod cmd;
 pub mod generate;
+pub mod guard;
 pub mod lint;
 #[cfg(feature = "rig")]
 pub mod rig;

@@ -394,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_cgroup_that_has_gone_is_continued_with_its_books() {
-        let mut publisher = Publisher::new("node", 4096, 0);
+        let mut publisher = Publisher::new("node", 4096, 0, Detail::default());
         let key = ContainerKey::Container("id".into());
         let mut container = Container::default();
         container.from_birth = true;

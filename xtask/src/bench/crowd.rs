@@ -19,11 +19,11 @@ const PARENT: &str = "kubepods/burstable";
 /// All pods' uids begin so: what an earlier run left is known by it.
 const UID: &str = "bec40000-0000-4000-8000-";
 const LIMIT: Duration = Duration::from_secs(120);
-/// Enters the cgroups, starts sleepers, and becomes the one process of the container that works a little.
+/// Enters the cgroups, starts sleepers of some threads, and becomes the one process of the container that works a little.
 const SCRIPT: &str = r#"
-load=$1 sleepers=$2; shift 2
+load=$1 sleepers=$2 threads=$3; shift 3
 for dir in "$@"; do echo $$ > "$dir/cgroup.procs" || exit 1; done
-while [ "$sleepers" -gt 0 ]; do "$load" sleep 0 & sleepers=$((sleepers - 1)); done
+while [ "$sleepers" -gt 0 ]; do "$load" idle "$threads" & sleepers=$((sleepers - 1)); done
 exec "$load" pulse 1 1000
 "#;
 
@@ -35,12 +35,17 @@ pub(super) struct Crowd {
 impl Crowd {
     /// Starts `containers` with `each` processes: one burns 1 ms every second, the others sleep.
     pub(super) fn start(lab: &Lab, containers: usize, each: usize) -> Result<Self> {
+        Self::of_threads(lab, containers, each, 0)
+    }
+
+    /// The same with so many threads in each sleeper besides its first.
+    pub(super) fn of_threads(lab: &Lab, containers: usize, each: usize, threads: usize) -> Result<Self> {
         remove();
         let mut crowd = Self { shells: Vec::new() };
         for index in 0..containers {
             let dirs = make_groups(index)?;
             let mut command = cmd::command("sh", ["-c", SCRIPT, "crowd"]);
-            command.arg(lab.program("podscope-load")).arg((each - 1).to_string()).args(dirs);
+            command.arg(lab.program("podscope-load")).args([each - 1, threads].map(|n| n.to_string())).args(dirs);
             let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
             crowd.shells.push(child.context("cannot start a container's processes")?);
         }

@@ -17,6 +17,8 @@ usage: podscope-load WORK
   pulse MS EVERY      burn CPU for MS of every EVERY milliseconds, for ever
   sleep MS            sleep for MS milliseconds (0: for ever)
   forks N             start N processes one after another, each burning 1 ms (0: for ever)
+  starts N            start N processes one after another that end at once
+  idle THREADS        sleep for ever, and in so many threads more
   threads N MS ROUNDS N threads burn MS milliseconds each and end, ROUNDS times
   mem MB MS           touch MB megabytes of anonymous memory and hold them for MS milliseconds (0: for ever)
   io MB               write MB megabytes to a file in /tmp, sync, read them back and remove the file
@@ -50,6 +52,9 @@ fn work(words: &[&str]) -> io::Result<()> {
         ["pulse", ms, every] => pulse(millis(ms)?, millis(every)?),
         ["sleep", ms] => pass(endless_if_zero(number(ms)?)),
         ["forks", n] => return forks(number(n)?),
+        ["starts", n] => return starts(number(n)?),
+        ["nothing"] => {}
+        ["idle", n] => idle(number(n)?),
         ["threads", n, ms, rounds] => threads(number(n)?, millis(ms)?, number(rounds)?),
         ["mem", mb, ms] => memory(number(mb)?, endless_if_zero(number(ms)?)),
         ["io", mb] => return disk(number(mb)?),
@@ -109,6 +114,26 @@ fn forks(count: u64) -> io::Result<()> {
             return Ok(());
         }
     }
+}
+
+fn starts(count: u64) -> io::Result<()> {
+    for _ in 0..count {
+        again(&["nothing"])?.status()?;
+    }
+    Ok(())
+}
+
+fn idle(threads: usize) {
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            // Nothing is called in them: the least of a stack that there is will do.
+            let sleeper = thread::Builder::new().stack_size(PAGE * 4);
+            if let Err(error) = sleeper.spawn_scoped(scope, || pass(Duration::MAX)) {
+                eprintln!("cannot start a thread: {error}");
+            }
+        }
+        pass(Duration::MAX);
+    });
 }
 
 fn threads(count: usize, span: Duration, rounds: u64) {
