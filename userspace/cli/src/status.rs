@@ -93,3 +93,22 @@ fn nonzero(counts: &BTreeMap<Text, u64>) -> Option<String> {
         counts.iter().filter(|(_, count)| **count > 0).map(|(what, count)| format!("{what} {count}")).collect();
     (!counts.is_empty()).then(|| counts.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_without_scheduling_detail_is_named() {
+        let of = |detail: &str| {
+            let status: Status = serde_json::from_str(&format!("{{\"scheduling_detail\": {detail}}}")).unwrap();
+            page(&status)
+        };
+        let said = of(r#"{"on": false, "absent": ["podscope.process.blocked.time"]}"#);
+        assert!(
+            said.contains("detail        of scheduling is switched off: no podscope.process.blocked.time"),
+            "{said}"
+        );
+        assert!(!of(r#"{"on": true, "absent": []}"#).contains("detail"));
+    }
+}
