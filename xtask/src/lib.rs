@@ -10,6 +10,7 @@ pub mod faults;
 pub mod fuzz;
 pub mod generate;
 pub mod groups;
+pub mod guard;
 pub mod lint;
 #[cfg(feature = "rig")]
 pub mod rig;

@@ -10,6 +10,7 @@ pub mod collect;
 pub mod config;
 pub mod confine;
 pub mod descriptors;
+pub mod detail;
 pub mod export;
 mod figures;
 #[cfg(feature = "fuzzing")]

@@ -76,7 +76,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pr
 fn programs() -> Ebpf {
     let layout = Layout::detect(proc(), "/sys/fs/cgroup".as_ref()).unwrap();
     let (controller, hierarchy) = (layout.accounting.controller, layout.accounting.hierarchy);
-    let wishes = Wishes { controller, hierarchy, trace_wait: false };
+    let wishes = Wishes { controller, hierarchy, ..Wishes::default() };
     let offsets = resolve(&Btf::read(VMLINUX.as_ref()).unwrap(), wishes).unwrap();
     let mut loader = EbpfLoader::new();
     loader.override_global("OFFSETS", bytemuck::bytes_of(&offsets), true).map_max_entries("TASKS", 4096);

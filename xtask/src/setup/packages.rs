@@ -57,6 +57,9 @@ pub const TEST: &[Need] = &[
     pip("prometheus_client", "prometheus-client"),
 ];
 
+/// What counts instructions.
+pub const GUARD: &[Need] = &[apt("valgrind", "valgrind")];
+
 /// What measurements run on the host.
 pub const BENCH: &[Need] = &[apt("perf", "linux-perf"), apt("bpftool", "bpftool"), apt("taskset", "util-linux")];
 
