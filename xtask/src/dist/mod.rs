@@ -58,15 +58,26 @@ fn build(root: &Path, target: &str) -> Result<Vec<PathBuf>> {
         .env("CFLAGS", [mapped(root, "podscope"), mapped(&home, "cargo")].join(" "))
         .env("CC_SHELL_ESCAPED_FLAGS", "1");
     // With a target named, the flags are the programs' alone and do not reach build scripts and macros.
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(root, &home).join("\x1f")).env_remove("RUSTFLAGS");
+    let flags = flags(root, &home, &standard_library()?);
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).env_remove("RUSTFLAGS");
     cmd::run(&mut cargo)?;
     Ok(PROGRAMS.iter().map(|(_, name)| into.join(target).join("release").join(name)).collect())
 }
 
 /// Static, and without a word of where it was built.
-fn flags(root: &Path, cargo_home: &Path) -> [String; 3] {
+fn flags(root: &Path, cargo_home: &Path, (library, name): &(PathBuf, String)) -> [String; 4] {
     let mapped = |path: &Path, name: &str| format!("--remap-path-prefix={}={name}", path.display());
-    ["-Ctarget-feature=+crt-static".to_owned(), mapped(root, "podscope"), mapped(cargo_home, "cargo")]
+    let fixed = "-Ctarget-feature=+crt-static".to_owned();
+    [fixed, mapped(root, "podscope"), mapped(cargo_home, "cargo"), mapped(library, name)]
+}
+
+/// Where the standard library's source is, if it is installed, and what rustc calls that place if it is not.
+fn standard_library() -> Result<(PathBuf, String)> {
+    let sysroot = cmd::output(&mut cmd::command("rustc", ["--print", "sysroot"]))?;
+    let version = cmd::output(&mut cmd::command("rustc", ["--version", "--verbose"]))?;
+    let hash = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
+    let hash = hash.context("rustc does not say its commit")?;
+    Ok((Path::new(&sysroot).join("lib/rustlib/src/rust"), format!("/rustc/{hash}")))
 }
 
 fn cargo_home() -> Result<PathBuf> {
@@ -117,13 +128,15 @@ mod tests {
 
     #[test]
     fn flags_name_every_folder_that_is_not_the_same_everywhere() {
-        let flags = flags(Path::new("/home/me/podscope"), Path::new("/home/me/.cargo"));
+        let library = (PathBuf::from("/home/me/rust/lib"), "/rustc/0123".to_owned());
+        let flags = flags(Path::new("/home/me/podscope"), Path::new("/home/me/.cargo"), &library);
         assert_eq!(
             flags,
             [
                 "-Ctarget-feature=+crt-static",
                 "--remap-path-prefix=/home/me/podscope=podscope",
                 "--remap-path-prefix=/home/me/.cargo=cargo",
+                "--remap-path-prefix=/home/me/rust/lib=/rustc/0123",
             ]
         );
     }

@@ -57,6 +57,12 @@ pub static PLACES: &[Place] = &[
         paths: |_| vec!["/sys".into()],
     },
     Place {
+        what: "/dev/random, /dev/urandom",
+        may: May::Read,
+        why: "random numbers: a static program does not find getrandom(2) in its library",
+        paths: |_| vec!["/dev/random".into(), "/dev/urandom".into()],
+    },
+    Place {
         what: "`--cgroup-root`",
         may: May::Read,
         why: "counters of cgroups, their names",

@@ -32,9 +32,11 @@ pub(crate) struct End {
     pub(crate) log: String,
 }
 
-/// The agent's program.
+/// The agent's program: the one that was built with the tests, or the one that `PODSCOPE_TEST_AGENT` names, such as
+/// what `cargo xtask dist` has built.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_podscope-agent"));
+    let named = std::env::var_os("PODSCOPE_TEST_AGENT");
+    let mut command = Command::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_podscope-agent").into()));
     // Only what a test says counts.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("PODSCOPE_")) {
         command.env_remove(name);
