@@ -11,6 +11,7 @@ pub mod rig;
 pub mod run;
 pub mod setup;
 pub mod test;
+pub mod vm;
 pub mod walls;
 
 /// The folder of the repository.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, toolchain::Source};
-use xtask::{bench, generate, lint, repository, run, test};
+use xtask::{bench, generate, lint, repository, run, test, vm};
 
 /// Set-up, run, test, bench, lint and generate for podscope.
 #[derive(Parser)]
@@ -34,6 +34,8 @@ enum Task {
     },
     /// Measure what podscope costs, beside other programs.
     Bench(bench::Args),
+    /// Run the agent and its tests on other kernels, in guests.
+    Vm(vm::Args),
     /// Check format, clippy, documentation, dependency walls and generated files.
     Lint,
     /// Write the files that derive from code.
@@ -57,6 +59,7 @@ fn main() -> Result<()> {
         Task::Run(args) => run::run(&args),
         Task::Test { args } => test::test(&args),
         Task::Bench(args) => bench::bench(&args),
+        Task::Vm(args) => vm::vm(&args),
         Task::Lint => lint::lint(),
         Task::Generate { check } => generate::generate(check),
         Task::Rig => rig(),

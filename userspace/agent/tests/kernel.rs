@@ -11,6 +11,7 @@ use podscope_agent::cgroup::{Layout, Reader};
 use podscope_agent::kernel::offsets::Wishes;
 use podscope_agent::kernel::{Event, Events, Kernel, Options};
 use podscope_agent::status::{Board, Kind};
+use xtask::setup::{Cache, image};
 
 /// A cgroup of the accounting hierarchy; removed when dropped.
 struct Group {
@@ -104,7 +105,7 @@ fn conserves(name: &str, change: impl FnOnce(&mut Options<'_>)) {
     let own = Reader::new(&layout).cpu_usage_ns(&group.path).unwrap();
     let ours = sums(&mut kernel, &group).run_ns;
     let off = (ours as f64 / own as f64 - 1.0) * 100.0;
-    println!("conservation, {name}: books {ours} ns, cgroup {own} ns, {off:.4} % off");
+    println!("conservation: of={name} books={ours}ns cgroup={own}ns off={off:+.4}%");
     assert!(off.abs() < 0.1, "{off} %");
     assert_eq!(kernel.losses(), [0; 8]);
 }
@@ -189,14 +190,8 @@ fn takes_threads_that_end_together_and_counts_the_exit_once() {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
     let (mut kernel, _events, _board) = load(&layout, |_| {});
     let group = Group::new(&layout, "threads");
-    group.run(
-        "/usr/bin/perl -e 'for (1..100) { if (fork == 0) { exec \"/usr/bin/python3\", \"-c\", q{
-import threading, os
-ts = [threading.Thread(target=lambda: sum(range(20000))) for _ in range(8)]
-[t.start() for t in ts]
-os._exit(0)
-} } wait }'",
-    );
+    let load = image::load(&Cache::locate().unwrap()).unwrap();
+    group.run(&format!("for i in $(seq 100); do {} together 8 1; done", load.display()));
     let own = Reader::new(&layout).cpu_usage_ns(&group.path).unwrap();
     let ours = sums(&mut kernel, &group).run_ns;
     assert!((ours as f64 / own as f64 - 1.0).abs() < 0.001, "{ours} and {own}");

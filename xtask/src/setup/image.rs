@@ -46,6 +46,33 @@ pub fn archive(cache: &Cache) -> Result<PathBuf> {
     Ok(archive)
 }
 
+/// The work program `podscope-load` alone, static; compiled on first use and when its source has changed.
+///
+/// # Errors
+/// When it cannot be compiled.
+pub fn load(cache: &Cache) -> Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    (FORMAT, LOAD).hash(&mut hasher);
+    let home = cache.path(&format!("rig/load-{:016x}", hasher.finish()));
+    let program = home.join("podscope-load");
+    let _lock = cache.lock()?;
+    if !program.is_file() {
+        fs::create_dir_all(cache.path("rig")).context("cannot make the folder of the rig's image")?;
+        let scratch = tempfile::tempdir_in(cache.path("rig")).context("cannot make a folder in the cache")?;
+        compile_load(scratch.path(), &scratch.path().join("podscope-load"))?;
+        fs::rename(scratch.keep(), &home).with_context(|| format!("cannot make {}", home.display()))?;
+    }
+    Ok(program)
+}
+
+fn compile_load(scratch: &Path, to: &Path) -> Result<()> {
+    let source = scratch.join("load.rs");
+    fs::write(&source, LOAD).context("cannot write the work program's source")?;
+    let flags = ["--edition", "2024", "-O", "-Ctarget-feature=+crt-static", "-Cstrip=symbols", "-o"];
+    cmd::output(cmd::command("rustc", flags).arg(to).arg(&source)).context("cannot compile podscope-load")?;
+    Ok(())
+}
+
 fn fill_root(root: &Path, scratch: &Path) -> Result<()> {
     let bin = root.join("bin");
     for dir in [&bin, &root.join("etc"), &root.join("tmp"), &root.join("proc"), &root.join("sys"), &root.join("dev")] {
@@ -57,11 +84,8 @@ fn fill_root(root: &Path, scratch: &Path) -> Result<()> {
     for applet in cmd::output(&mut cmd::command(BUSYBOX, ["--list"]))?.lines().filter(|name| *name != "busybox") {
         symlink("busybox", bin.join(applet)).with_context(|| format!("cannot link {applet}"))?;
     }
-    let source = scratch.join("load.rs");
-    fs::write(&source, LOAD).context("cannot write the work program's source")?;
     let load = bin.join("podscope-load");
-    let flags = ["--edition", "2024", "-O", "-Ctarget-feature=+crt-static", "-Cstrip=symbols", "-o"];
-    cmd::output(cmd::command("rustc", flags).arg(&load).arg(&source)).context("cannot compile podscope-load")?;
+    compile_load(scratch, &load)?;
     fs::hard_link(&load, root.join("pause")).context("cannot link the pause program")
 }
 

@@ -6,6 +6,7 @@
 pub mod image;
 pub mod linker;
 pub mod packages;
+pub mod suite;
 pub mod toolchain;
 
 use std::fmt;

@@ -1,0 +1,10 @@
+#!/bin/busybox sh
+# A guest's first process.
+#
+# Container runtimes exchange their root by pivot_root(2), which the kernel refuses where the root is the file system
+# that it was booted with. A bind mount of it over itself is another one.
+export PATH=/usr/bin:/usr/sbin
+mount -o bind / /mnt
+cd /mnt || exit 1
+mount -o move . /
+exec chroot . /vm/start
