@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use crate::repository;
+use crate::vm::records;
 
 /// A generated file.
 struct Generated {
@@ -14,7 +15,10 @@ struct Generated {
     content: fn() -> String,
 }
 
-const GENERATED: &[Generated] = &[Generated { path: "METRICS.md", content: podscope_catalog::reference::markdown }];
+const GENERATED: &[Generated] = &[
+    Generated { path: "METRICS.md", content: podscope_catalog::reference::markdown },
+    Generated { path: records::PAGE, content: records::page },
+];
 
 /// Writes every generated file, or with `check` only compares.
 ///

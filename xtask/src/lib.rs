@@ -4,6 +4,7 @@ use std::path::Path;
 
 pub mod bench;
 pub mod cmd;
+pub mod driver;
 pub mod generate;
 pub mod lint;
 #[cfg(feature = "rig")]

@@ -1,6 +1,11 @@
 //! The kernel programs themselves, in each of their forms, against the cgroup's own counter and /proc.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[path = "kernel/hooks.rs"]
+mod hooks;
+#[path = "kernel/verifier.rs"]
+mod verifier;
+
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -52,10 +57,9 @@ impl Drop for Spinner {
     }
 }
 
-fn load(layout: &Layout, change: impl FnOnce(&mut Options<'_>)) -> (Kernel, Events, Board) {
-    let board = Board::default();
+fn options<'a>(layout: &Layout, board: &Board) -> Options<'a> {
     let accounting = &layout.accounting;
-    let mut options = Options {
+    Options {
         wishes: Wishes { controller: accounting.controller, hierarchy: accounting.hierarchy, trace_wait: false },
         max_tasks: 16_384,
         max_cgroups: 256,
@@ -63,7 +67,12 @@ fn load(layout: &Layout, change: impl FnOnce(&mut Options<'_>)) -> (Kernel, Even
         hash_state: false,
         without: Vec::new(),
         board: board.clone(),
-    };
+    }
+}
+
+fn load(layout: &Layout, change: impl FnOnce(&mut Options<'_>)) -> (Kernel, Events, Board) {
+    let board = Board::default();
+    let mut options = options(layout, &board);
     change(&mut options);
     let (mut kernel, events) = Kernel::load(&options).expect("the programs load; this needs root");
     for ((kind, name), state) in board.all() {

@@ -90,8 +90,11 @@ impl Boot<'_> {
             transcript.take(line);
             writeln!(log, "{}", line.trim_end()).with_context(|| format!("cannot write {}", path.display()))
         });
-        child.kill().ok();
-        child.wait().context("cannot wait for QEMU")?;
+        if read.is_err() {
+            child.kill().ok();
+        }
+        let status = child.wait().context("cannot wait for QEMU")?;
+        transcript.rest.push(format!("QEMU: {status}"));
         read.with_context(|| {
             let step = transcript.steps.last().map_or("no step", |step| &step.name);
             format!("the guest {} stood at {step}; its console is in {}", self.label, path.display())

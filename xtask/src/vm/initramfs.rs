@@ -14,6 +14,7 @@ use crate::setup::{Cache, image};
 use crate::{cmd, repository};
 
 const BUSYBOX: &str = "/bin/busybox";
+const SYSTEMD: &str = "/lib/systemd/systemd";
 /// What busybox has not or has in another form.
 const TOOLS: &[&str] = &["taskset"];
 /// What a container runtime and the rig around it run.
@@ -54,6 +55,8 @@ pub(crate) fn base(cache: &Cache, programs: &Programs) -> Result<PathBuf> {
         let path = cmd::find(name).with_context(|| format!("{name} is not on the search path"))?;
         with_libraries(&mut archive, &path)?;
     }
+    with_libraries(&mut archive, Path::new(SYSTEMD))?;
+    archive.file("etc/systemd/system/podscope-vm.service", 0o644, include_bytes!("guest/podscope-vm.service"))?;
     archive.copy(Path::new(BUSYBOX), "usr/bin/busybox")?;
     for applet in cmd::output(&mut cmd::command(BUSYBOX, ["--list"]))?.lines() {
         if !archive.has(&format!("usr/sbin/{applet}")) {

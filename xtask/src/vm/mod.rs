@@ -10,9 +10,10 @@ mod initramfs;
 mod judge;
 pub mod kernels;
 mod programs;
+pub mod records;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -22,7 +23,9 @@ use self::guest::Boot;
 use self::initramfs::Step;
 use self::kernels::{KERNELS, Kernel};
 use self::programs::Programs;
+use self::records::Records;
 use self::report::Column;
+use crate::driver::Driver;
 use crate::setup::toolchain::Source;
 use crate::setup::{self, Cache, packages, suite};
 
@@ -34,9 +37,12 @@ const NEEDS: &[packages::Need] = &[
     packages::apt("taskset", "util-linux"),
     packages::apt("find", "findutils"),
     packages::apt("ldd", "libc-bin"),
+    packages::apt("/lib/systemd/systemd", "systemd"),
 ];
 /// The tests of `userspace/agent/tests/kernel.rs` that take seconds.
-const QUICK: &[&str] = &["closes_every_short_process_with_task_storage", "the_idle_task_is_no_process"];
+const QUICK: &[&str] = &["closes_every_short_process_with_task_storage", "the_idle_task", "hooks::", "verifier::"];
+/// The tests of `userspace/agent/tests/it` that do not measure how quick something is: a guest is slow.
+const CONTAINERS: &[&str] = &["what_processes_burn_is_what_their_cgroups_count", "a_private_cgroup_namespace"];
 
 /// What to run, and how.
 #[derive(clap::Args, Debug)]
@@ -50,6 +56,9 @@ pub struct Args {
     /// Only what takes seconds: the probes, one measurement of conservation.
     #[arg(long)]
     quick: bool,
+    /// Write what the kernels said of hooks and programs into the committed table and its page.
+    #[arg(long)]
+    record: bool,
     /// Fetch the kernels anew.
     #[arg(long)]
     fetch: bool,
@@ -59,15 +68,6 @@ pub struct Args {
     /// Seconds that one guest may take.
     #[arg(long, default_value_t = 900)]
     limit: u64,
-}
-
-/// Who makes the cgroups of containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Driver {
-    /// The container runtime itself.
-    Cgroupfs,
-    /// systemd, the guest's first process.
-    Systemd,
 }
 
 /// How QEMU runs a guest's code.
@@ -93,6 +93,8 @@ fn kernel_names(text: &str) -> Result<String, String> {
 enum Groups {
     /// Version 2 alone.
     V2,
+    /// Version 2 alone, with systemd as the guest's first process.
+    Systemd,
     /// Version 1 alone: version 2 is mounted nowhere.
     V1,
 }
@@ -101,16 +103,20 @@ impl Groups {
     /// Those that a kernel is tried with.
     fn of(kernel: &Kernel, args: &Args) -> Vec<Self> {
         let oldest = KERNELS[0] == *kernel;
-        let all = [(Self::V2, Driver::Cgroupfs, true), (Self::V1, Driver::Cgroupfs, oldest && !args.quick)];
-        let wanted =
-            all.into_iter().filter(|(_, driver, there)| *there && args.driver.is_none_or(|one| one == *driver));
-        wanted.map(|(groups, ..)| groups).collect()
+        let all = [(Self::V2, true), (Self::Systemd, !args.quick), (Self::V1, oldest && !args.quick)];
+        let driver = |groups: Self| args.driver.is_none_or(|one| one == groups.driver());
+        all.into_iter().filter(|(groups, there)| *there && driver(*groups)).map(|(groups, _)| groups).collect()
+    }
+
+    fn driver(self) -> Driver {
+        if self == Self::Systemd { Driver::Systemd } else { Driver::Cgroupfs }
     }
 
     /// The word on the guest's command line.
     fn word(self) -> &'static str {
         match self {
             Self::V2 => "v2",
+            Self::Systemd => "systemd",
             Self::V1 => "v1",
         }
     }
@@ -118,8 +124,28 @@ impl Groups {
     fn title(self) -> &'static str {
         match self {
             Self::V2 => "v2, cgroupfs",
+            Self::Systemd => "v2, systemd",
             Self::V1 => "v1, cgroupfs",
         }
+    }
+
+    /// What is done in such a guest.
+    fn steps(self, args: &Args, programs: &Programs) -> Result<Vec<Step>> {
+        const COMPLAINTS: &str = "dmesg | grep -E 'BUG:|WARNING:|Oops|lockup|stall|Call Trace' | head -20 || true";
+        let test = |name: &'static str, only: &[&str]| -> Result<Step> {
+            let program = programs.test(name)?.display();
+            Ok(Step { name, command: format!("{program} --test-threads=1 --nocapture {}", only.join(" ")) })
+        };
+        let mut steps = vec![Step { name: "status", command: format!("/vm/status {}", programs.agent.display()) }];
+        // What the programs do does not depend on who makes the groups.
+        if self != Self::Systemd {
+            steps.push(test("kernel", if args.quick { QUICK } else { &[] })?);
+        }
+        if !args.quick {
+            steps.push(test("it", CONTAINERS)?);
+        }
+        steps.push(Step { name: "complaints", command: COMPLAINTS.to_owned() });
+        Ok(steps)
     }
 }
 
@@ -134,15 +160,22 @@ pub fn vm(args: &Args) -> Result<()> {
     packages::ensure(&cache, suite::NEEDS)?;
     let programs = Programs::build()?;
     let base = initramfs::base(&cache, &programs)?;
-    let mut columns = Vec::new();
+    let (before, mut columns) = (Records::committed(), Vec::new());
+    let mut records = before.clone();
     for (index, kernel) in KERNELS.iter().enumerate().filter(|(_, kernel)| args.wants(kernel)) {
         for groups in Groups::of(kernel, args) {
-            columns.push(guest(args, &cache, &programs, &base, (index, kernel), groups)?);
+            columns.push(guest(args, &cache, &programs, &base, (index, kernel), groups, &mut records)?);
         }
     }
     print!("\n{}", report::table(&columns));
     let faults = report::faults(&columns);
-    if faults.is_empty() { Ok(()) } else { bail!("not as expected:\n{faults}") }
+    if !faults.is_empty() {
+        bail!("not as expected:\n{faults}");
+    }
+    for change in records.changes(&before) {
+        println!("changed: {change}");
+    }
+    if args.record { records.write() } else { Ok(()) }
 }
 
 impl Args {
@@ -158,11 +191,13 @@ fn guest(
     base: &Path,
     (index, kernel): (usize, &Kernel),
     groups: Groups,
+    records: &mut Records,
 ) -> Result<Column> {
     let unpacked = kernel.fetch(cache, args.fetch)?;
     let label = format!("{}-{}", kernel.line, groups.word());
-    let steps = steps(args, programs)?;
-    let initramfs: PathBuf = initramfs::whole(base, &label, &unpacked, "", &steps)?;
+    let steps = groups.steps(args, programs)?;
+    let environment = format!("export {}={}\n", Driver::VARIABLE, groups.driver().name());
+    let initramfs = initramfs::whole(base, &label, &unpacked, &environment, &steps)?;
     let boot = Boot {
         label: &label,
         image: &unpacked.image,
@@ -175,19 +210,11 @@ fn guest(
     let start = Instant::now();
     let transcript = boot.run().with_context(|| format!("cannot run the guest {label}"))?;
     let seconds = start.elapsed().as_secs();
+    // Hooks and programs do not depend on what is mounted.
+    if let Some(step) = transcript.step("kernel").filter(|_| groups == Groups::V2) {
+        records.take(kernel.line, &step.text);
+    }
     let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
     let cells = judge::judge(index, &transcript, &names);
     Ok(Column { title: [kernel.line.to_owned(), groups.title().to_owned()], seconds, cells })
-}
-
-fn steps(args: &Args, programs: &Programs) -> Result<Vec<Step>> {
-    const COMPLAINTS: &str = "dmesg | grep -E 'BUG:|WARNING:|Oops|lockup|stall|Call Trace' | head -20 || true";
-    let tests = if args.quick { QUICK.join(" ") } else { String::new() };
-    let kernel = format!("{} --test-threads=1 --nocapture {tests}", programs.test("kernel")?.display());
-    let status = format!("/vm/status {}", programs.agent.display());
-    Ok(vec![
-        Step { name: "status", command: status },
-        Step { name: "kernel", command: kernel },
-        Step { name: "complaints", command: COMPLAINTS.to_owned() },
-    ])
 }

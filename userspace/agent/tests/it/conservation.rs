@@ -57,7 +57,7 @@ impl<'a> Account<'a> {
             let sum = grown.sum(metric, &id);
             let off = (sum - own) / own;
             println!(
-                "conservation: container={} sum={what} cgroup={own:.6}s published={sum:.6}s off={:+.4}%",
+                "conservation: of=containers container={} sum={what} cgroup={own:.6}s published={sum:.6}s off={:+.4}%",
                 self.container.name(),
                 off * 100.0
             );
@@ -145,7 +145,7 @@ async fn what_processes_burn_is_what_their_cgroups_count() {
         let id = [("container_id", account.container.id())];
         let own = account.container.cpu_time().unwrap() as f64 / 1e9;
         let unaccounted = after.one("podscope_container_cpu_unaccounted_seconds", &id);
-        println!("conservation: container={} unaccounted={unaccounted:+.6}s", account.container.name());
+        println!("unaccounted: container={} {unaccounted:+.6}s", account.container.name());
         assert!(unaccounted.abs() <= TICK.max(own * TOLERANCE), "unaccounted: {unaccounted} s of {own} s");
     }
     thaw(&all);

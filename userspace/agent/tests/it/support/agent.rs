@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,9 +33,21 @@ pub(crate) struct End {
     pub(crate) log: String,
 }
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_podscope-agent");
+
 /// The agent's program.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_podscope-agent"));
+    clean(Command::new(PROGRAM))
+}
+
+/// The agent's program in a cgroup, which it takes for the root of its own cgroup namespace.
+pub(crate) fn command_inside(group: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"echo $$ >"$0/cgroup.procs" && exec unshare --cgroup "$@""#]).arg(group).arg(PROGRAM);
+    clean(command)
+}
+
+fn clean(mut command: Command) -> Command {
     // Only what a test says counts.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("PODSCOPE_")) {
         command.env_remove(name);
@@ -46,7 +59,11 @@ pub(crate) fn command() -> Command {
 impl Agent {
     /// Starts an agent on a port of its own with two collections a second, and waits for the first of them.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let mut command = command();
+        Self::run(command(), flags)
+    }
+
+    /// The same by another command.
+    pub(crate) fn run(mut command: Command, flags: &[&str]) -> Self {
         // As variables, so that a flag of the test goes before them.
         command
             .env("PODSCOPE_LISTEN", "127.0.0.1:0")
@@ -78,8 +95,13 @@ impl Agent {
 
     /// Starts an agent that asks the rig's containerd.
     pub(crate) fn beside(rig: &Rig, flags: &[&str]) -> Self {
+        Self::run_beside(rig, command(), flags)
+    }
+
+    /// The same by another command.
+    pub(crate) fn run_beside(rig: &Rig, command: Command, flags: &[&str]) -> Self {
         let socket = format!("unix://{}", rig.socket().display());
-        Self::start(&[&["--cri-socket", &socket], flags].concat())
+        Self::run(command, &[&["--cri-socket", &socket], flags].concat())
     }
 
     /// The agent's process id.

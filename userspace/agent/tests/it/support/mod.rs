@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, MutexGuard};
-use xtask::rig::{Container, ContainerSpec, Options, Pod, PodSpec, Rig};
+use xtask::rig::{Container, ContainerSpec, Driver, Options, Pod, PodSpec, Rig};
 
 /// How long anything may take that is only waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -36,7 +36,8 @@ pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
 
 /// A private containerd.
 pub(crate) async fn rig() -> Rig {
-    Rig::start(Options::default()).await.unwrap()
+    let driver = Driver::from_environment().unwrap();
+    Rig::start(Options { driver, ..Options::default() }).await.unwrap()
 }
 
 /// A pod of that name.
