@@ -94,9 +94,10 @@ impl Containerd {
         kill_process(pid, signal).with_context(|| format!("cannot signal containerd (pid {})", child.id()))
     }
 
-    /// Waits for a process that the janitor has ended.
+    /// Waits for a process that the janitor has ended, or should have.
     pub(crate) fn reap(&mut self) {
         if let Some(mut child) = self.child.take() {
+            child.kill().ok();
             // Only the exit status would be lost.
             let _ = child.wait();
         }

@@ -16,10 +16,10 @@ use crate::{cmd, repository};
 const BUSYBOX: &str = "/bin/busybox";
 const SYSTEMD: &str = "/lib/systemd/systemd";
 /// What busybox has not or has in another form.
-const TOOLS: &[&str] = &["taskset"];
+const TOOLS: &[&str] = &["dash", "taskset"];
 /// What a container runtime and the rig around it run.
 const RUNTIME: &[&str] =
-    &["containerd", "containerd-shim-runc-v2", "ctr", "runc", "nsenter", "unshare", "mount", "umount", "find"];
+    &["containerd", "containerd-shim-runc-v2", "ctr", "runc", "nsenter", "unshare", "mount", "umount", "find", "rm"];
 /// Folders of a usual system; those without `usr` are links into it.
 const FOLDERS: &[&str] = &["proc", "sys", "dev", "tmp", "run", "mnt", "root", "var/lib", "etc", "vm/modules"];
 const LINKS: &[&str] = &["bin", "sbin", "lib", "lib64"];
@@ -28,6 +28,13 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("vm/start", include_str!("guest/start.sh")),
     ("vm/steps", include_str!("guest/steps.sh")),
     ("vm/status", include_str!("guest/status.sh")),
+];
+
+const FILES: &[(&str, &str)] = &[
+    ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n"),
+    ("etc/resolv.conf", ""),
+    ("etc/systemd/system/podscope-vm.service", include_str!("guest/podscope-vm.service")),
 ];
 
 /// One thing that a guest does.
@@ -47,7 +54,7 @@ pub(crate) fn base(cache: &Cache, programs: &Programs) -> Result<PathBuf> {
     FOLDERS.iter().try_for_each(|folder| archive.folder(folder))?;
     LINKS.iter().try_for_each(|link| archive.link(link, &format!("usr/{link}")))?;
     SCRIPTS.iter().try_for_each(|(path, text)| archive.file(path, 0o755, text.as_bytes()))?;
-    archive.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n")?;
+    FILES.iter().try_for_each(|(path, text)| archive.file(path, 0o644, text.as_bytes()))?;
     for (place, content) in stripped {
         archive.copy(&content, &place.display().to_string())?;
     }
@@ -56,7 +63,8 @@ pub(crate) fn base(cache: &Cache, programs: &Programs) -> Result<PathBuf> {
         with_libraries(&mut archive, &path)?;
     }
     with_libraries(&mut archive, Path::new(SYSTEMD))?;
-    archive.file("etc/systemd/system/podscope-vm.service", 0o644, include_bytes!("guest/podscope-vm.service"))?;
+    // busybox's own shell takes busybox's programs before those on the search path.
+    archive.link("usr/bin/sh", "dash")?;
     archive.copy(Path::new(BUSYBOX), "usr/bin/busybox")?;
     for applet in cmd::output(&mut cmd::command(BUSYBOX, ["--list"]))?.lines() {
         if !archive.has(&format!("usr/sbin/{applet}")) {

@@ -34,6 +34,7 @@ const NEEDS: &[packages::Need] = &[
     packages::apt("qemu-system-x86_64", "qemu-system-x86"),
     packages::apt("strip", "binutils"),
     packages::apt("xz", "xz-utils"),
+    packages::apt("dash", "dash"),
     packages::apt("taskset", "util-linux"),
     packages::apt("find", "findutils"),
     packages::apt("ldd", "libc-bin"),
