@@ -1,11 +1,11 @@
 //! From a cgroup to the pod it belongs to: what its path says, and what the runtime knows of the id in it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::accounting::ContainerKey;
 use crate::cgroup::{Owner, Tree, owner};
 use crate::runtime::{ContainerMeta, Lookup, PodMeta, RuntimeHandle};
+use foldhash::{HashMap, HashMapExt};
 
 /// How long a container waits for its name before it is published by its id alone.
 const PATIENCE_NS: u64 = 10_000_000_000;

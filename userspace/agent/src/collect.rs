@@ -1,9 +1,9 @@
 //! The collection: everything is read, accounted, attributed and published, on wall-clock multiples of the interval.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use foldhash::HashSet;
 use podscope_abi::BookKey;
 
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
@@ -71,6 +71,8 @@ pub struct Collector {
     oom_kills: OomTracker,
     descriptors: Schedule,
     usage: Usage,
+    /// What was published last, for as long as anybody has it.
+    published: Weak<Snapshot>,
 }
 
 impl Collector {
@@ -85,7 +87,7 @@ impl Collector {
         kmsg: Kmsg,
     ) -> Self {
         let shared =
-            Shared { accounting: Accounting::new(limits), attribution, names: Names::new(), last: Last::default() };
+            Shared { accounting: Accounting::new(limits), attribution, names: Names::default(), last: Last::default() };
         Self {
             kernel,
             events,
@@ -97,12 +99,18 @@ impl Collector {
             unnamed_groups: true,
             tasks_failed: None,
             waits: Waits::default(),
-            figures: GroupFigures::default(),
+            figures: GroupFigures::new(),
             kmsg,
             oom_kills: OomTracker::default(),
             descriptors: Schedule::default(),
             usage: Usage::default(),
+            published: Weak::new(),
         }
+    }
+
+    /// Says what has been published.
+    pub fn published(&mut self, snapshot: &Arc<Snapshot>) {
+        self.published = Arc::downgrade(snapshot);
     }
 
     /// What `/top` and `/status` read.
@@ -152,7 +160,7 @@ impl Collector {
         self.scan_groups(attribution, accounting, now.monotonic_ns);
         for renamed in attribution.refresh(now.monotonic_ns) {
             accounting.restart(&renamed);
-            self.publisher.rename(&renamed);
+            self.publisher.rename(&renamed, self.published.upgrade().as_deref(), &now);
             self.waits.restart(&renamed);
         }
 

@@ -1,11 +1,11 @@
 //! Open file descriptors of exported processes: costly before Linux 6.2, so counted rarely and spread evenly.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs;
 use std::path::Path;
 
 use crate::accounting::ProcessKey;
+use foldhash::HashMap;
 
 /// Entries that are counted one by one at most: the kernel's default for `fs.nr_open`.
 const MOST: usize = 1 << 20;
@@ -175,7 +175,7 @@ mod tests {
             others in prop::collection::vec(prop::collection::hash_set(any::<u32>(), 0..200), 1..60),
         ) {
             let mut schedule = Schedule::default();
-            let mut counted_at = HashMap::new();
+            let mut counted_at = HashMap::default();
             for (at, others) in others.into_iter().enumerate() {
                 let now = at as u64 * interval * SECOND;
                 let exported: HashSet<u32> = others.into_iter().chain(0..30).collect();

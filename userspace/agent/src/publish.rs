@@ -1,10 +1,12 @@
 //! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use podscope_abi::Histogram;
+use foldhash::{HashMap, HashMapExt};
+use podscope_abi::{Counters, Histogram};
 use podscope_catalog::Entity;
 
 use crate::accounting::points::{self, ContainerFigures};
@@ -12,7 +14,7 @@ use crate::accounting::split::CpuSplit;
 use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Process, ProcessKey};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
-use crate::snapshot::{Attributes, Resource, ResourceAttribute};
+use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
 
 /// The executable name of what has no series of its own.
 pub const OTHER: &str = "_other";
@@ -44,10 +46,20 @@ enum Subject {
 #[derive(Clone, Copy, Debug, Default)]
 struct OwnCpu {
     split: CpuSplit,
+    /// The last reading, and the processes' sum at that time.
+    last: Option<(CpuReading, Counters)>,
     /// `cgroup − processes` from before both were watched.
     gap: i64,
     /// Collections so far.
     seen: u32,
+}
+
+/// Run time, and how the kernel divides it, ns.
+#[derive(Clone, Copy, Debug)]
+struct CpuReading {
+    usage: u64,
+    user: u64,
+    system: u64,
 }
 
 /// A container that is first seen with more than this unaccounted did not begin under the agent's eyes after all: its
@@ -55,6 +67,12 @@ struct OwnCpu {
 const YOUNG_NS: i64 = 1_000_000_000;
 /// Collections in which the gap of an older container settles.
 const SETTLING: u32 = 12;
+
+impl CpuReading {
+    fn plus(self, used: &Counters) -> Self {
+        Self { usage: self.usage + used.run_ns, user: self.user + used.user_ns, system: self.system + used.system_ns }
+    }
+}
 
 /// Makes resources; keeps what outlives a collection.
 #[derive(Debug)]
@@ -126,13 +144,17 @@ impl Publisher {
         }
         let before = self.lingering.iter().map(|(_, resource)| Arc::clone(resource)).collect();
         for resource in resources.iter().filter(|resource| resource.ended) {
-            if self.lingering.len() >= LINGERING {
-                self.lingering.pop_front();
-                self.lingering_dropped += 1;
-            }
-            self.lingering.push_back((now.monotonic_ns, Arc::new(resource.clone())));
+            self.linger(resource.clone(), now);
         }
         before
+    }
+
+    fn linger(&mut self, resource: Resource, now: &Moment) {
+        if self.lingering.len() >= LINGERING {
+            self.lingering.pop_front();
+            self.lingering_dropped += 1;
+        }
+        self.lingering.push_back((now.monotonic_ns, Arc::new(resource)));
     }
 
     #[expect(clippy::too_many_arguments, reason = "all of them are the running collection")]
@@ -185,16 +207,26 @@ impl Publisher {
     }
 
     /// The cgroup's own CPU time, and how far it has run ahead of the processes' since both are watched.
+    ///
+    /// When the cgroup has gone, its last reading is continued with what its processes have used since.
     fn own_cpu(
         &mut self,
         key: &ContainerKey,
         container: &Container,
         figures: Option<&Figures>,
     ) -> (Option<CpuSplit>, Option<i64>) {
-        let Some((cpu, usage)) = figures.and_then(|f| Some((&f.cpu, f.cpu.usage_ns?))) else { return (None, None) };
+        let read = figures.map(|f| &f.cpu).and_then(|cpu| {
+            let (user, system) = (cpu.user_ns.unwrap_or(0), cpu.system_ns.unwrap_or(0));
+            Some(CpuReading { usage: cpu.usage_ns?, user, system })
+        });
+        let before = self.own_cpu.get(key).and_then(|own| own.last);
+        let Some(reading) = read.or_else(|| before.map(|(last, sums)| last.plus(&container.sums.since(&sums)))) else {
+            return (None, None);
+        };
         let own = self.own_cpu.entry(key.clone()).or_default();
-        own.split.update(usage, cpu.user_ns.unwrap_or(0), cpu.system_ns.unwrap_or(0));
-        let gap = usage as i64 - container.sums.run_ns as i64;
+        own.last = Some((reading, container.sums));
+        own.split.update(reading.usage, reading.user, reading.system);
+        let gap = reading.usage as i64 - container.sums.run_ns as i64;
         own.seen += 1;
         // The cgroup is read a little after the processes, so of a busy container every gap is a little too large:
         // the smallest of the first ones is the best. One that is younger than the agent had none.
@@ -271,13 +303,23 @@ impl Publisher {
         Arc::clone(attributes)
     }
 
-    /// A container is published under another name from now on.
-    pub fn rename(&mut self, key: &ContainerKey) {
-        self.attributes.retain(|subject, _| match subject {
-            Subject::Process(_, container, _) | Subject::Executable(container, _) | Subject::Container(container) => {
-                container != key
+    /// A container is published under another name from now on; `last` has its series under the old one, which end.
+    pub fn rename(&mut self, key: &ContainerKey, last: Option<&Snapshot>, now: &Moment) {
+        let mut before = Vec::new();
+        self.attributes.retain(|subject, (attributes, _)| match subject {
+            Subject::Process(_, container, _) | Subject::Executable(container, _) | Subject::Container(container)
+                if container == key =>
+            {
+                before.push(Arc::clone(attributes));
+                false
             }
+            _ => true,
         });
+        for resource in last.into_iter().flat_map(|snapshot| &snapshot.resources) {
+            if before.iter().any(|attributes| Arc::ptr_eq(attributes, &resource.attributes)) {
+                self.linger(Resource { ended: true, ..resource.clone() }, now);
+            }
+        }
         self.own_cpu.remove(key);
     }
 
@@ -344,6 +386,55 @@ pub fn rfc3339(unix_ns: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::Cpu;
+
+    #[test]
+    fn a_cgroup_that_has_gone_is_continued_with_its_books() {
+        let mut publisher = Publisher::new("node", 4096, 0);
+        let key = ContainerKey::Container("id".into());
+        let mut container = Container::default();
+        container.from_birth = true;
+        container.sums = Counters { run_ns: 900, user_ns: 600, system_ns: 300, ..Counters::ZERO };
+        let cpu = Cpu { usage_ns: Some(1000), user_ns: Some(700), system_ns: Some(300), ..Cpu::default() };
+        let there = Figures { cpu, ..Figures::default() };
+        let total = |(cpu, gap): (Option<CpuSplit>, Option<i64>)| (cpu.map(|cpu| cpu.user_ns + cpu.system_ns), gap);
+
+        assert_eq!(total(publisher.own_cpu(&key, &container, None)), (None, None), "it was never read");
+        assert_eq!(total(publisher.own_cpu(&key, &container, Some(&there))), (Some(1000), Some(100)));
+        container.sums.run_ns += 50;
+        let gone = Figures::default();
+        assert_eq!(total(publisher.own_cpu(&key, &container, Some(&gone))), (Some(1050), Some(100)));
+        container.sums.run_ns += 7;
+        assert_eq!(total(publisher.own_cpu(&key, &container, None)), (Some(1057), Some(100)));
+        assert_eq!(total(publisher.own_cpu(&key, &container, None)), (Some(1057), Some(100)), "nothing more was used");
+    }
+
+    #[test]
+    fn a_name_that_changes_leaves_its_series_for_a_while() {
+        const LINGER: u64 = 100;
+        let mut publisher = Publisher::new("node", 4096, LINGER);
+        let key = ContainerKey::Container("id".into());
+        let at = |monotonic_ns| Moment { monotonic_ns, ..Moment::default() };
+        let attributes = publisher.attributes_of(Subject::Container(key.clone()), &at(1), |_| ());
+        let other = publisher.attributes_of(Subject::Container(ContainerKey::Host), &at(1), |_| ());
+        let resources = [attributes, other].map(|attributes| Resource {
+            entity: Entity::Container,
+            attributes,
+            start_ns: 0,
+            kernel_start_ns: 0,
+            ended: false,
+            points: Vec::new(),
+        });
+        let last = Snapshot { resources: resources.to_vec(), ..Snapshot::default() };
+        publisher.rename(&key, Some(&last), &at(10));
+        for (now, left) in [(11, 1), (10 + LINGER, 1), (11 + LINGER, 0)] {
+            let lingering = publisher.lingering(&[], &at(now));
+            assert_eq!(lingering.len(), left);
+            for resource in lingering {
+                assert!(resource.ended && Arc::ptr_eq(&resource.attributes, &resources[0].attributes));
+            }
+        }
+    }
 
     #[test]
     fn writes_dates() {

@@ -193,6 +193,7 @@ fn collect(collector: &mut Collector, site: &Site) {
         Ok(mut snapshot) => {
             snapshot.resources.push(own_resource(collector, site));
             let snapshot = Arc::new(snapshot);
+            collector.published(&snapshot);
             site.latest.publish(Arc::clone(&snapshot));
             site.exporter.offer(snapshot);
         }

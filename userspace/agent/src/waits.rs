@@ -1,8 +1,8 @@
 //! Run-queue wait histograms of containers: the sum over their cgroups' slots, which come and go.
 
-use std::collections::HashMap;
 use std::io;
 
+use foldhash::HashMap;
 use podscope_abi::{Cgroup, Histogram};
 
 use crate::accounting::ContainerKey;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use podscope_agent::cgroup::{Layout, Reader, Version, scan};
+use podscope_agent::cgroup::{self, Layout, Reader, Version, scan};
 
 /// A control group of its own in every hierarchy that has figures; removed at the end.
 struct Group {
@@ -118,7 +118,8 @@ fn figures_agree_with_the_kernel_about_a_real_group() {
     spinner.wait_for("Z");
     let burned = spinner.run_time_ns() - before;
     let (_, ticks) = spinner.state_and_ticks();
-    let figures = reader.read(&group.path);
+    let mut files = cgroup::Group::new(group.path.as_str(), true);
+    let figures = reader.read(&mut files);
 
     let usage = figures.cpu.usage_ns.unwrap();
     assert!(burned > 50_000_000, "the spinner burned only {burned} ns");
@@ -130,7 +131,7 @@ fn figures_agree_with_the_kernel_about_a_real_group() {
 
     if layout.accounting.mount.version == Version::V1 {
         assert_eq!(group.raw("cpuacct.usage"), format!("{usage}\n"));
-        let peak = reader.memory(&group.path).peak.unwrap();
+        let peak = reader.memory(&mut files).peak.unwrap();
         assert_eq!(group.raw("memory.max_usage_in_bytes"), format!("{peak}\n"));
         assert!(peak > 0 && peak >= figures.memory.usage.unwrap(), "{:?}", figures.memory);
     } else {
@@ -156,4 +157,22 @@ fn scan_sees_groups_as_the_kernel_numbers_them() {
     assert_eq!(found, [&(id, nested.as_str().into())]);
     assert_eq!(located, Some(nested), "by its number, from the path of a hierarchy further out");
     assert_eq!((&*scan.groups[0].1, scan.beyond, scan.unreadable), ("/", 0, 0));
+}
+
+#[test]
+fn a_group_made_anew_under_the_same_name_is_read_anew() {
+    let layout = layout();
+    let (mut reader, mut spinner) = (Reader::new(&layout), Spinner::new());
+    spinner.wait_for("S");
+    let group = Group::new(&layout, "anew");
+    group.take(&spinner.0);
+    spinner.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    spinner.wait_for("Z");
+    let mut files = cgroup::Group::new(group.path.as_str(), true);
+    assert!(reader.cpu(&mut files).usage_ns > Some(0));
+    spinner.0.wait().unwrap();
+    drop(group);
+    assert_eq!(reader.cpu(&mut files), cgroup::Cpu::default(), "it is gone");
+    let _group = Group::new(&layout, "anew");
+    assert_eq!(reader.cpu(&mut files).usage_ns, Some(0));
 }

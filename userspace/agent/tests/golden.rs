@@ -15,7 +15,7 @@ use k8s_cri::v1::{
 use podscope_abi::{Book, BookKey, Closed, ClosedKey, Counters, Histogram, Lives, RecordKind, TaskFlags, TaskRecord};
 use podscope_agent::accounting::{Accounting, ContainerKey, Limits, Moment, Policy};
 use podscope_agent::attribution::{Attribution, Identity};
-use podscope_agent::cgroup::{Layout, Reader, Tree};
+use podscope_agent::cgroup::{Group, Layout, Reader, Tree};
 use podscope_agent::export::prometheus::{Format, render};
 use podscope_agent::publish::{Names, Publisher, Readings};
 use podscope_agent::runtime::{self, SocketChoice};
@@ -172,7 +172,7 @@ async fn the_page_is_as_committed() {
     attribution.note_pod(POD_CGROUP);
     let mut accounting = Accounting::new(Limits::default());
     let mut publisher = Publisher::new("node-1", 4096, 120 * SECOND);
-    let names = Names::from([(APP, "app".into()), (HELPER, "sh".into())]);
+    let names = Names::from_iter([(APP, "app".into()), (HELPER, "sh".into())]);
 
     let mut page = Vec::new();
     for seconds in [5, 10, 15] {
@@ -183,7 +183,9 @@ async fn the_page_is_as_committed() {
         assert!(matches!(attribution.identity(&container), Identity::Named(_)));
         let mut reader = Reader::new(&layout);
         for key in [&container, &pod] {
-            readings.figures.insert(key.clone(), reader.read(attribution.group(key).unwrap()));
+            readings
+                .figures
+                .insert(key.clone(), reader.read(&mut Group::new(Arc::clone(attribution.group(key).unwrap()), false)));
         }
         let mut waits = Histogram::EMPTY;
         (waits.zero, waits.buckets[40], waits.buckets[100], waits.over, waits.sum_ns) = (5, 4, 3, 1, 77 * SECOND);

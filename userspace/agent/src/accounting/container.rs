@@ -1,7 +1,6 @@
 //! One container: the books of its cgroups added up, and the exact remainder beside its published processes.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use podscope_abi::{Counters, EXE_OTHER, EXES_PER_CGROUP, Lives};
 
 use super::process::Process;
@@ -54,7 +53,7 @@ pub struct Container {
 
 impl Container {
     pub(super) fn new(start_ns: u64, from_birth: bool) -> Self {
-        let executables = HashMap::from([(EXE_OTHER, Executable::default())]);
+        let executables = HashMap::from_iter([(EXE_OTHER, Executable::default())]);
         Self { executables, start_ns, from_birth, young: true, ..Self::default() }
     }
 
@@ -88,10 +87,10 @@ impl Container {
         add_lives(&mut executable.lives, lives);
     }
 
-    /// Counts a living process under the executable of its book.
-    pub(super) fn count(&mut self, exe: u64) {
-        self.processes += 1;
-        self.executable(exe).living += 1;
+    /// Counts living processes under the executable of their book.
+    pub(super) fn count(&mut self, exe: u64, living: u64) {
+        self.processes += living;
+        self.executable(exe).living += living;
     }
 
     /// Lets a published series grow: by what the books have of it, never into the remainder, which is out already.

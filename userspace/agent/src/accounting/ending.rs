@@ -1,9 +1,8 @@
 //! What ends: processes, and cgroups that were removed.
 
-use std::collections::HashSet;
-
 use super::settle::is_over;
 use super::{Accounting, ContainerKey, Ended, Moment, Outcome, ProcessKey};
+use foldhash::HashSet;
 
 /// Collections for which the books of a removed cgroup are kept at least: dying tasks close late.
 const RETIRE: u64 = 3;

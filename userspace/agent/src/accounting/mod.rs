@@ -15,9 +15,9 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt};
 use podscope_abi::{Book, BookKey, Closed, ClosedKey, Counters, Lives, RecordKind, TaskFlags, TaskRecord};
 
 pub use container::Container;
@@ -118,6 +118,8 @@ struct BookState {
     live: Counters,
     /// The last collection that saw a living task with time for this book.
     last_task: u64,
+    /// Processes alive in it, in the running collection.
+    living: u64,
 }
 
 impl BookState {
@@ -131,6 +133,7 @@ impl BookState {
             lives: Lives::default(),
             credited_lives: Lives::default(),
             last_task: 0,
+            living: 0,
         }
     }
 }
@@ -193,6 +196,7 @@ impl Accounting {
         self.closed.clear();
         for book in self.books.values_mut() {
             book.live = Counters::ZERO;
+            book.living = 0;
         }
         self.containers.values_mut().for_each(Container::begin);
     }

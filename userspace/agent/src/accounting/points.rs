@@ -53,7 +53,7 @@ impl Points {
 
     /// The points, sorted.
     pub fn finish(mut self) -> Vec<Point> {
-        self.0.sort_by_key(|point| (point.metric, point.combination));
+        self.0.sort_unstable_by_key(|point| (point.metric, point.combination));
         self.0
     }
 

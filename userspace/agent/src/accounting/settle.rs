@@ -1,8 +1,7 @@
 //! The end of a collection: everything is added up, credited to its owner, and chosen for publication.
 
-use std::collections::HashMap;
-
-use podscope_abi::Counters;
+use foldhash::{HashMap, HashMapExt};
+use podscope_abi::{BookKey, Counters};
 
 use super::container::{Container, lives_since};
 use super::select::{Candidate, Verdict, choose};
@@ -23,9 +22,14 @@ impl Accounting {
         for (key, process) in &mut self.processes {
             let born = self.previous.is_some_and(|previous| key.start > previous.boot_ns);
             process.settle(self.closed.get(key), pass, born);
+            let book = BookKey { cgroup: process.cgroup, exe: process.book_exe };
+            if process.last_pass == pass
+                && let Some(book) = self.books.get_mut(&book)
+            {
+                book.living += 1;
+            }
         }
-        self.credit_books(&mut owner);
-        self.count_living(&mut owner, &mut outcome);
+        self.credit_books(&mut owner, &mut outcome);
         self.end_processes(&mut outcome);
         self.choose_series(&policy, &mut outcome);
         for container in self.containers.values_mut() {
@@ -63,12 +67,13 @@ impl Accounting {
         self.containers.entry(key.clone()).or_insert_with(|| Container::new(start_ns, from_birth))
     }
 
-    fn credit_books(&mut self, owner: &mut impl FnMut(u64) -> Option<ContainerKey>) {
+    fn credit_books(&mut self, owner: &mut impl FnMut(u64) -> Option<ContainerKey>, outcome: &mut Outcome) {
         let keys: Vec<_> = self.books.keys().copied().collect();
         for key in keys {
             let Some(owner) = self.own(key.cgroup, owner) else {
                 if let Some(book) = self.books.get_mut(&key) {
                     book.total = book.total.max(&book.live);
+                    outcome.unowned_processes += book.living;
                 }
                 continue;
             };
@@ -77,22 +82,11 @@ impl Accounting {
             let sums = book.total.since(&book.credited);
             let lives = lives_since(&book.lives, &book.credited_lives);
             (book.credited, book.credited_lives) = (book.total, book.lives);
-            let start_ns = book.start_ns;
-            self.container(&owner).credit(key.exe, &sums, &lives, start_ns);
-        }
-    }
-
-    fn count_living(&mut self, owner: &mut impl FnMut(u64) -> Option<ContainerKey>, outcome: &mut Outcome) {
-        let living: Vec<_> = self
-            .processes
-            .values()
-            .filter(|process| process.last_pass == self.pass)
-            .map(|process| (process.cgroup, process.book_exe))
-            .collect();
-        for (cgroup, exe) in living {
-            match self.own(cgroup, owner) {
-                Some(owner) => self.container(&owner).count(exe),
-                None => outcome.unowned_processes += 1,
+            let (start_ns, living) = (book.start_ns, book.living);
+            let container = self.container(&owner);
+            container.credit(key.exe, &sums, &lives, start_ns);
+            if living > 0 {
+                container.count(key.exe, living);
             }
         }
     }

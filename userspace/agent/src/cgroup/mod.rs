@@ -12,5 +12,5 @@ mod v2;
 pub use figures::{Cpu, Disk, Figures, Limits, Memory, Pressure, Stall};
 pub use layout::{Accounting, Layout, LayoutError, Mount, Version};
 pub use path::{Owner, owner};
-pub use reader::Reader;
+pub use reader::{Group, Reader};
 pub use tree::{Scan, Tree, scan};

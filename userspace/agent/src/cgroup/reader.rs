@@ -1,8 +1,9 @@
 //! Reads the counters of control groups, thousands of them a second.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::fs::{Mode, OFlags, open};
 
 use super::figures::{Cpu, Disk, Figures, Limits, Memory, Pressure};
 use super::layout::{Layout, Mount, Version};
@@ -31,13 +32,61 @@ pub struct Reader {
     swap: Presence,
 }
 
-/// Whether a kernel has a file that not every kernel has.
-#[derive(Debug, Default)]
-enum Presence {
-    #[default]
-    Unknown,
-    Missed(u8),
-    Known,
+/// A group that is read again and again. Runtimes use the same path (`/kubepods/…`) in every hierarchy.
+#[derive(Debug)]
+pub struct Group {
+    path: Arc<str>,
+    /// Files that stay open: opening one costs several times what reading it does.
+    open: Vec<(&'static str, OwnedFd)>,
+    keeps: bool,
+}
+
+impl Group {
+    /// Most files of a group that stay open.
+    pub const FILES: usize = 6;
+
+    /// `keeps`: the files of CPU and memory stay open until the group is dropped, at most [`Self::FILES`].
+    pub fn new(path: impl Into<Arc<str>>, keeps: bool) -> Self {
+        Self { path: path.into(), open: Vec::new(), keeps }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether its files stay open.
+    pub fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    /// Reads a file that is wanted at every collection.
+    fn often<'a>(&mut self, buffer: &'a mut Vec<u8>, mount: &Mount, file: &'static str) -> Option<&'a str> {
+        if let Some(at) = self.open.iter().position(|(name, _)| *name == file) {
+            if let Some(length) = contents(buffer, &self.open[at].1) {
+                return std::str::from_utf8(&buffer[..length]).ok();
+            }
+            // The group is gone; one of the same name may have come.
+            self.open.swap_remove(at);
+        }
+        let opened = self.file(mount, file)?;
+        let length = contents(buffer, &opened)?;
+        if self.keeps && self.open.len() < Self::FILES {
+            self.open.push((file, opened));
+        }
+        std::str::from_utf8(&buffer[..length]).ok()
+    }
+
+    /// Reads a file that is wanted now and then.
+    fn seldom<'a>(&self, buffer: &'a mut Vec<u8>, mount: &Mount, file: &str) -> Option<&'a str> {
+        let length = contents(buffer, &self.file(mount, file)?)?;
+        std::str::from_utf8(&buffer[..length]).ok()
+    }
+
+    fn file(&self, mount: &Mount, file: &str) -> Option<OwnedFd> {
+        let path = mount.directory(&self.path)?.join(file);
+        open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+    }
 }
 
 impl Reader {
@@ -52,136 +101,143 @@ impl Reader {
             swap: Presence::default(),
         };
         // Where it was switched off at boot, old kernels have the file but refuse to read it.
-        let top = layout.unified.as_ref().and_then(|mount| open_directory(mount, &mount.below));
-        reader.has_pressure = top.is_some_and(|top| text(&mut reader.buffer, &top, "cpu.pressure").is_some());
+        reader.has_pressure = layout.unified.as_ref().is_some_and(|mount| {
+            let top = Group::new(mount.below.as_str(), false);
+            top.seldom(&mut reader.buffer, mount, "cpu.pressure").is_some()
+        });
         reader
     }
 
-    /// All figures of the group at a path (`/kubepods/…`). Runtimes use the same path in every hierarchy.
-    pub fn read(&mut self, path: &str) -> Figures {
+    /// All figures.
+    pub fn read(&mut self, group: &mut Group) -> Figures {
         Figures {
-            cpu: self.cpu(path),
-            memory: self.memory(path),
-            disk: self.disk(path),
-            pressure: self.pressure(path),
-            limits: self.limits(path),
+            cpu: self.cpu(group),
+            memory: self.memory(group),
+            disk: self.disk(group),
+            pressure: self.pressure(group),
+            limits: self.limits(group),
         }
     }
 
-    /// The run time alone, ns.
+    /// The run time alone, ns, of the group at a path.
     pub fn cpu_usage_ns(&mut self, path: &str) -> Option<u64> {
-        let (mount, directory) = group(&self.layout.cpuacct, path)?;
+        let (mount, group) = (self.layout.cpuacct.as_ref()?, Group::new(path, false));
         match mount.version {
-            Version::V1 => text(&mut self.buffer, &directory, "cpuacct.usage").and_then(parse::value),
-            Version::V2 => text(&mut self.buffer, &directory, "cpu.stat").and_then(|text| v2::cpu_stat(text).usage_ns),
+            Version::V1 => group.seldom(&mut self.buffer, mount, "cpuacct.usage").and_then(parse::value),
+            Version::V2 => {
+                group.seldom(&mut self.buffer, mount, "cpu.stat").and_then(|text| v2::cpu_stat(text).usage_ns)
+            }
         }
     }
 
     /// CPU figures.
-    pub fn cpu(&mut self, path: &str) -> Cpu {
-        let (buffer, mut cpu) = (&mut self.buffer, Cpu::default());
-        let Some((mount, directory)) = group(&self.layout.cpuacct, path) else {
-            return cpu;
-        };
+    pub fn cpu(&mut self, group: &mut Group) -> Cpu {
+        let Self { layout, buffer, tick_ns, .. } = self;
+        let mut cpu = Cpu::default();
+        let Some(mount) = &layout.cpuacct else { return cpu };
         if mount.version == Version::V2 {
-            return text(buffer, &directory, "cpu.stat").map(v2::cpu_stat).unwrap_or_default();
+            return group.often(buffer, mount, "cpu.stat").map(v2::cpu_stat).unwrap_or_default();
         }
-        cpu.usage_ns = text(buffer, &directory, "cpuacct.usage").and_then(parse::value);
-        if let Some(text) = text(buffer, &directory, "cpuacct.stat") {
-            v1::cpuacct_stat(text, self.tick_ns, &mut cpu);
+        cpu.usage_ns = group.often(buffer, mount, "cpuacct.usage").and_then(parse::value);
+        if let Some(text) = group.often(buffer, mount, "cpuacct.stat") {
+            v1::cpuacct_stat(text, *tick_ns, &mut cpu);
         }
-        // Most distributions mount the two together.
-        let other = match &self.layout.cpu {
-            Some(other) if other != mount => open_directory(other, path),
-            _ => Some(directory),
-        };
-        if let Some(text) = other.as_ref().and_then(|other| text(buffer, other, "cpu.stat")) {
+        if let Some(text) = layout.cpu.as_ref().and_then(|mount| group.often(buffer, mount, "cpu.stat")) {
             v1::cpu_stat(text, &mut cpu);
         }
         cpu
     }
 
     /// Memory figures.
-    pub fn memory(&mut self, path: &str) -> Memory {
-        let (buffer, mut memory) = (&mut self.buffer, Memory::default());
-        let Some((mount, directory)) = group(&self.layout.memory, path) else {
-            return memory;
-        };
-        let (usage, peak) = match mount.version {
+    pub fn memory(&mut self, group: &mut Group) -> Memory {
+        let Self { layout, buffer, peak, swap, .. } = self;
+        let mut memory = Memory::default();
+        let Some(mount) = &layout.memory else { return memory };
+        let (usage, largest) = match mount.version {
             Version::V1 => ("memory.usage_in_bytes", "memory.max_usage_in_bytes"),
             Version::V2 => ("memory.current", "memory.peak"),
         };
-        let Some(text_of_usage) = text(buffer, &directory, usage) else {
+        let Some(text) = group.often(buffer, mount, usage) else {
             return memory; // The controller is off in this group.
         };
-        memory.usage = parse::value(text_of_usage);
-        if let Some(text) = text(buffer, &directory, "memory.stat") {
+        memory.usage = parse::value(text);
+        if let Some(text) = group.often(buffer, mount, "memory.stat") {
             match mount.version {
                 Version::V1 => v1::memory_stat(text, &mut memory),
                 Version::V2 => v2::memory_stat(text, &mut memory),
             }
         }
-        memory.peak = self.peak.text(buffer, &directory, peak).and_then(parse::value);
+        memory.peak = peak.text(buffer, group, mount, largest).and_then(parse::value);
         if mount.version == Version::V2 {
-            memory.swap = self.swap.text(buffer, &directory, "memory.swap.current").and_then(parse::value);
+            memory.swap = swap.text(buffer, group, mount, "memory.swap.current").and_then(parse::value);
         }
         memory
     }
 
     /// Block device figures.
-    pub fn disk(&mut self, path: &str) -> Disk {
-        let Some((mount, directory)) = group(&self.layout.blkio, path) else {
-            return Disk::default();
-        };
-        let buffer = &mut self.buffer;
+    pub fn disk(&mut self, group: &Group) -> Disk {
+        let Self { layout, buffer, .. } = self;
+        let Some(mount) = &layout.blkio else { return Disk::default() };
         match mount.version {
             Version::V1 => v1::disk(
-                text(buffer, &directory, "blkio.throttle.io_service_bytes_recursive").and_then(v1::blkio),
-                text(buffer, &directory, "blkio.throttle.io_serviced_recursive").and_then(v1::blkio),
+                group.seldom(buffer, mount, "blkio.throttle.io_service_bytes_recursive").and_then(v1::blkio),
+                group.seldom(buffer, mount, "blkio.throttle.io_serviced_recursive").and_then(v1::blkio),
             ),
-            Version::V2 => text(buffer, &directory, "io.stat").and_then(v2::disk).unwrap_or_default(),
+            Version::V2 => group.seldom(buffer, mount, "io.stat").and_then(v2::disk).unwrap_or_default(),
         }
     }
 
     /// Stalls.
-    pub fn pressure(&mut self, path: &str) -> Pressure {
-        if !self.has_pressure {
-            return Pressure::default();
-        }
-        let Some((_, directory)) = group(&self.layout.unified, path) else {
+    pub fn pressure(&mut self, group: &Group) -> Pressure {
+        let Some(mount) = self.layout.unified.as_ref().filter(|_| self.has_pressure) else {
             return Pressure::default();
         };
-        let mut stall = |file| text(&mut self.buffer, &directory, file).map(v2::pressure).unwrap_or_default();
+        let mut stall = |file| group.seldom(&mut self.buffer, mount, file).map(v2::pressure).unwrap_or_default();
         Pressure { cpu: stall("cpu.pressure"), memory: stall("memory.pressure"), io: stall("io.pressure") }
     }
 
     /// Limits. They change rarely, so they need not be read as often as the rest.
-    pub fn limits(&mut self, path: &str) -> Limits {
+    pub fn limits(&mut self, group: &Group) -> Limits {
         let Self { layout, buffer, .. } = self;
-        let cpu = group(&layout.cpu, path).and_then(|(mount, directory)| match mount.version {
+        let cpu = layout.cpu.as_ref().and_then(|mount| match mount.version {
             Version::V1 => {
-                let quota = text(buffer, &directory, "cpu.cfs_quota_us").and_then(parse::value)?;
-                parse::cores(quota, text(buffer, &directory, "cpu.cfs_period_us").and_then(parse::value)?)
+                let quota = group.seldom(buffer, mount, "cpu.cfs_quota_us").and_then(parse::value)?;
+                parse::cores(quota, group.seldom(buffer, mount, "cpu.cfs_period_us").and_then(parse::value)?)
             }
-            Version::V2 => text(buffer, &directory, "cpu.max").and_then(v2::cpu_limit),
+            Version::V2 => group.seldom(buffer, mount, "cpu.max").and_then(v2::cpu_limit),
         });
-        let memory = group(&layout.memory, path).and_then(|(mount, directory)| {
+        let memory = layout.memory.as_ref().and_then(|mount| {
             let file = if mount.version == Version::V1 { "memory.limit_in_bytes" } else { "memory.max" };
-            text(buffer, &directory, file).and_then(parse::limit)
+            group.seldom(buffer, mount, file).and_then(parse::limit)
         });
         Limits { cpu, memory }
     }
 }
 
+/// Whether a kernel has a file that not every kernel has.
+#[derive(Debug, Default)]
+enum Presence {
+    #[default]
+    Unknown,
+    Missed(u8),
+    Known,
+}
+
 impl Presence {
     /// Reads a file unless it is known that the kernel has none.
-    fn text<'a>(&mut self, buffer: &'a mut Vec<u8>, directory: &OwnedFd, file: &str) -> Option<&'a str> {
+    fn text<'a>(
+        &mut self,
+        buffer: &'a mut Vec<u8>,
+        group: &mut Group,
+        mount: &Mount,
+        file: &'static str,
+    ) -> Option<&'a str> {
         let misses = match self {
             Self::Missed(MISSING) => return None,
             Self::Missed(misses) => *misses,
             Self::Unknown | Self::Known => 0,
         };
-        let text = text(buffer, directory, file);
+        let text = group.often(buffer, mount, file);
         match (&text, &self) {
             (Some(_), _) => *self = Self::Known,
             (None, Self::Known) => {}
@@ -191,26 +247,15 @@ impl Presence {
     }
 }
 
-/// The group's directory in a hierarchy, if both are there.
-fn group<'a>(place: &'a Option<Mount>, path: &str) -> Option<(&'a Mount, OwnedFd)> {
-    place.as_ref().and_then(|mount| Some((mount, open_directory(mount, path)?)))
-}
-
-/// Opens a group's directory, so that its files are found without walking the path again.
-fn open_directory(mount: &Mount, path: &str) -> Option<OwnedFd> {
-    open(mount.directory(path)?, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
-}
-
-/// Reads a file. Files and groups may be gone, and the content may be anything.
-fn text<'a>(buffer: &'a mut Vec<u8>, directory: &OwnedFd, file: &str) -> Option<&'a str> {
-    let file = openat(directory, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+/// Reads a file from its beginning and returns its length. It may be gone.
+fn contents(buffer: &mut Vec<u8>, file: &OwnedFd) -> Option<usize> {
     let mut length = 0;
     // The kernel gives what fits into the buffer at once: less than that is the end.
     loop {
-        let read = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer[length..])).ok()?;
+        let read = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut buffer[length..], length as u64)).ok()?;
         length += read;
         if length < buffer.len() {
-            return std::str::from_utf8(&buffer[..length]).ok();
+            return Some(length);
         }
         if length >= LARGEST {
             return None;
@@ -263,7 +308,7 @@ mod tests {
             limits: Limits { cpu: Some(0.5), memory: Some(64 << 20) },
         };
         let mut reader = recorded("linux-6.1-v1");
-        assert_eq!(reader.read(GROUP), expected);
+        assert_eq!(reader.read(&mut Group::new(GROUP, true)), expected);
         assert_eq!(reader.cpu_usage_ns(GROUP), expected.cpu.usage_ns);
     }
 
@@ -298,7 +343,7 @@ mod tests {
             limits: Limits { cpu: Some(0.5), memory: Some(64 << 20) },
         };
         let mut reader = recorded("linux-6.1-v2");
-        assert_eq!(reader.read(GROUP), expected);
+        assert_eq!(reader.read(&mut Group::new(GROUP, true)), expected);
         assert_eq!(reader.cpu_usage_ns(GROUP), expected.cpu.usage_ns);
     }
 
@@ -311,10 +356,14 @@ mod tests {
         }
     }
 
+    fn group() -> Group {
+        Group::new("/group", false)
+    }
+
     #[test]
     fn a_group_that_is_gone_has_no_figures() {
         for host in ["linux-6.1-v1", "linux-6.1-v2"] {
-            assert_eq!(recorded(host).read("/kubepods/gone"), Figures::default());
+            assert_eq!(recorded(host).read(&mut Group::new("/kubepods/gone", true)), Figures::default());
         }
     }
 
@@ -334,30 +383,43 @@ mod tests {
         let (host, mut reader) = own_host();
         fs::write(host.path().join("group/memory.current"), "1\n").unwrap();
         for _ in 0..MISSING {
-            assert_eq!(reader.memory("/group").peak, None);
+            assert_eq!(reader.memory(&mut group()).peak, None);
         }
         fs::write(host.path().join("group/memory.peak"), "2\n").unwrap();
-        assert_eq!(reader.memory("/group").peak, None, "given up");
+        assert_eq!(reader.memory(&mut group()).peak, None, "given up");
 
         let mut reader = Reader::new(&reader.layout.clone());
-        assert_eq!(reader.memory("/group").peak, Some(2));
+        assert_eq!(reader.memory(&mut group()).peak, Some(2));
         fs::remove_file(host.path().join("group/memory.peak")).unwrap();
         for _ in 0..2 * MISSING {
-            assert_eq!(reader.memory("/group").peak, None);
+            assert_eq!(reader.memory(&mut group()).peak, None);
         }
         fs::write(host.path().join("group/memory.peak"), "3\n").unwrap();
-        assert_eq!(reader.memory("/group").peak, Some(3), "what was there once is sought again");
+        assert_eq!(reader.memory(&mut group()).peak, Some(3), "what was there once is sought again");
     }
 
     #[test]
     fn groups_without_the_controller_do_not_count_as_misses() {
         let (host, mut reader) = own_host();
         for _ in 0..2 * MISSING {
-            assert_eq!(reader.memory("/group"), Memory::default());
+            assert_eq!(reader.memory(&mut group()), Memory::default());
         }
         fs::write(host.path().join("group/memory.current"), "1\n").unwrap();
         fs::write(host.path().join("group/memory.peak"), "2\n").unwrap();
-        assert_eq!(reader.memory("/group").peak, Some(2));
+        assert_eq!(reader.memory(&mut group()).peak, Some(2));
+    }
+
+    #[test]
+    fn files_that_stay_open_are_read_from_their_beginning() {
+        let (host, mut reader) = own_host();
+        let file = host.path().join("group/memory.current");
+        let mut group = Group::new("/group", true);
+        for usage in [4096, 77, 123_456] {
+            fs::write(&file, format!("{usage}\n")).unwrap();
+            assert_eq!(reader.memory(&mut group).usage, Some(usage));
+        }
+        assert_eq!(group.open.len(), 1);
+        assert!(group.open.len() <= Group::FILES);
     }
 
     #[test]
@@ -366,10 +428,10 @@ mod tests {
         let line = "8:0 rbytes=1 wbytes=2 rios=3 wios=4\n";
         let lines = 2 * BUFFER / line.len();
         fs::write(host.path().join("group/io.stat"), line.repeat(lines)).unwrap();
-        assert_eq!(reader.disk("/group").write_operations, Some(4 * lines as u64));
+        assert_eq!(reader.disk(&group()).write_operations, Some(4 * lines as u64));
         fs::write(host.path().join("group/io.stat"), line.repeat(2 * LARGEST / line.len())).unwrap();
-        assert_eq!(reader.disk("/group"), Disk::default());
+        assert_eq!(reader.disk(&group()), Disk::default());
         fs::write(host.path().join("group/io.stat"), b"8:0 rbytes=1\xff\n").unwrap();
-        assert_eq!(reader.disk("/group"), Disk::default());
+        assert_eq!(reader.disk(&group()), Disk::default());
     }
 }

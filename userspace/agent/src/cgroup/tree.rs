@@ -1,12 +1,14 @@
 //! The names of control groups: id ↔ path in the accounting hierarchy.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::sync::Arc;
 
 use super::layout::Layout;
+use foldhash::{HashMap, HashSet};
 
 /// What a walk over the accounting hierarchy found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

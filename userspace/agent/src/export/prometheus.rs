@@ -4,11 +4,11 @@
 
 mod negotiate;
 
-use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::Write as _;
 use std::ops::Range;
 
+use foldhash::{HashMap, HashMapExt};
 use podscope_abi::Histogram;
 use podscope_abi::histogram::{BUCKETS, END_OCTAVE, FIRST_OCTAVE, PER_OCTAVE};
 use podscope_catalog::prometheus::{base_name, family_name, label_name, type_name, unit_name};
