@@ -197,7 +197,7 @@ fn guest(
     let unpacked = kernel.fetch(cache, args.fetch)?;
     let label = format!("{}-{}", kernel.line, groups.word());
     let steps = groups.steps(args, programs)?;
-    let environment = format!("export {}={}\n", Driver::VARIABLE, groups.driver().name());
+    let environment = format!("export PODSCOPE_TEST_PATIENCE=5 {}={}\n", Driver::VARIABLE, groups.driver().name());
     let initramfs = initramfs::whole(base, &label, &unpacked, &environment, &steps)?;
     let boot = Boot {
         label: &label,

@@ -22,6 +22,12 @@ pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
+/// The same here: on an emulated machine the variable says how many times as long.
+fn limit() -> Duration {
+    let factor = std::env::var("PODSCOPE_TEST_PATIENCE").ok().and_then(|factor| factor.parse().ok());
+    LIMIT * factor.unwrap_or(1)
+}
+
 /// Waits until `check` gives a value; panics with `what` after a minute.
 pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -29,7 +35,7 @@ pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
         if let Some(value) = check() {
             return value;
         }
-        assert!(start.elapsed() < LIMIT, "not within {} s: {what}", LIMIT.as_secs());
+        assert!(start.elapsed() < limit(), "not within {} s: {what}", limit().as_secs());
         sleep(POLL);
     }
 }
