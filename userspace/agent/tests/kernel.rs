@@ -7,9 +7,10 @@ mod hooks;
 mod verifier;
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use podscope_abi::{Counters, TaskFlags};
 use podscope_agent::cgroup::{Layout, Reader};
@@ -35,9 +36,18 @@ impl Group {
     }
 
     /// Runs a shell script inside.
+    ///
+    /// The shell is moved there while it sleeps: of one that runs, up to a tick is counted for either group.
     fn run(&self, script: &str) {
-        let enter = format!("echo $$ > {}/cgroup.procs && {script}", self.dir.display());
-        assert!(Command::new("sh").args(["-c", &enter]).status().unwrap().success(), "{script}");
+        let script = format!("read go; {script}");
+        let mut shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
+        let stat = format!("/proc/{}/stat", shell.id());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::fs::write(self.dir.join("cgroup.procs"), shell.id().to_string()).unwrap();
+        shell.stdin.take().unwrap().write_all(b"\n").unwrap();
+        assert!(shell.wait().unwrap().success(), "{script}");
     }
 }
 

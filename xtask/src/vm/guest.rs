@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::Accelerator;
+use super::arch::Arch;
 use crate::{cmd, repository};
 
 /// The memory of a guest, in megabytes; its file system is in it.
 const MEMORY: &str = "3072";
+
+/// Off: on a busy host a guest's processors stand still for seconds, which the kernel takes for its own fault.
+const IMPATIENCE: &str = "nowatchdog rcupdate.rcu_cpu_stall_suppress=1";
 
 /// What a guest said and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +73,7 @@ pub(crate) struct Boot<'a> {
     pub(crate) initramfs: &'a Path,
     /// What is added to the kernel's command line.
     pub(crate) words: String,
+    pub(crate) arch: Arch,
     pub(crate) accelerator: Accelerator,
     pub(crate) limit: Duration,
 }
@@ -132,10 +137,22 @@ impl Boot<'_> {
             Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
         };
-        let mut command = cmd::command("qemu-system-x86_64", accelerator);
-        command.args(["-smp", "2", "-m", MEMORY, "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]);
+        let mut command = self.arch.qemu();
+        command.args(accelerator).args([
+            "-smp",
+            "2",
+            "-m",
+            MEMORY,
+            "-nodefaults",
+            "-display",
+            "none",
+            "-serial",
+            "stdio",
+            "-no-reboot",
+        ]);
         command.arg("-kernel").arg(self.image).arg("-initrd").arg(self.initramfs);
-        command.arg("-append").arg(format!("console=ttyS0 quiet panic=-1 {}", self.words));
+        let words = format!("console={} quiet panic=-1 {IMPATIENCE} {}", self.arch.console(), self.words);
+        command.arg("-append").arg(words);
         command
     }
 }

@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::arch::Arch;
 use super::archive::Archive;
 use super::kernels::Unpacked;
 use super::programs::Programs;
+use crate::setup::suite::Suite;
 use crate::setup::{Cache, image};
 use crate::{cmd, repository};
 
 const BUSYBOX: &str = "/bin/busybox";
+const BUSYBOX_SUITE: &str = "bookworm";
 const SYSTEMD: &str = "/lib/systemd/systemd";
 /// What busybox has not or has in another form.
 const TOOLS: &[&str] = &["dash", "taskset"];
@@ -58,27 +61,44 @@ pub(crate) fn base(cache: &Cache, programs: &Programs) -> Result<PathBuf> {
     for (place, content) in stripped {
         archive.copy(&content, &place.display().to_string())?;
     }
+    archive.copy(&busybox(cache, programs.arch)?, "usr/bin/busybox")?;
+    if programs.arch.is_host() {
+        host_programs(&mut archive, cache)?;
+    }
+    archive.finish()?;
+    Ok(path)
+}
+
+/// A static busybox for guests.
+fn busybox(cache: &Cache, arch: Arch) -> Result<PathBuf> {
+    if arch.is_host() {
+        return Ok(PathBuf::from(BUSYBOX));
+    }
+    let home = cache.path(&format!("unpacked/busybox-static-{}", arch.debian()));
+    if !home.is_dir() {
+        let suite = Suite::open(cache, BUSYBOX_SUITE, arch.debian())?;
+        suite.update()?;
+        suite.unpack(&["busybox-static".to_owned()], &home)?;
+    }
+    Ok(home.join(BUSYBOX.trim_start_matches('/')))
+}
+
+/// Programs of this machine with their libraries, and what the rig has made.
+fn host_programs<W: Write>(archive: &mut Archive<W>, cache: &Cache) -> Result<()> {
     for name in TOOLS.iter().chain(RUNTIME) {
         let path = cmd::find(name).with_context(|| format!("{name} is not on the search path"))?;
-        with_libraries(&mut archive, &path)?;
+        with_libraries(archive, &path)?;
     }
-    with_libraries(&mut archive, Path::new(SYSTEMD))?;
+    with_libraries(archive, Path::new(SYSTEMD))?;
     // busybox's own shell takes busybox's programs before those on the search path.
     archive.link("usr/bin/sh", "dash")?;
-    archive.copy(Path::new(BUSYBOX), "usr/bin/busybox")?;
-    for applet in cmd::output(&mut cmd::command(BUSYBOX, ["--list"]))?.lines() {
-        if !archive.has(&format!("usr/sbin/{applet}")) {
-            archive.link(&format!("usr/bin/{applet}"), "busybox")?;
-        }
-    }
     // What the rig looks for before it installs anything.
     archive.folder("usr/share/doc/busybox-static")?;
     for made in [image::archive(cache)?, image::load(cache)?] {
         let below = made.strip_prefix(cache.path("")).context("the rig's file is not in the cache")?;
         archive.copy(&made, &format!("cache/{}", below.display()))?;
     }
-    archive.finish()?;
-    Ok(path)
+    Ok(())
 }
 
 /// Writes the file system of one guest: what all have, its kernel's modules, and its steps.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::arch::Arch;
 use crate::cmd;
 use crate::setup::suite::Suite;
 use crate::setup::{Cache, Did, report};
@@ -31,13 +32,13 @@ const MODULES: &[&str] = &["overlay"];
 
 /// An unpacked kernel.
 #[derive(Clone, Debug)]
-pub struct Unpacked {
+pub(crate) struct Unpacked {
     /// As `uname -r` says.
-    pub release: String,
+    pub(crate) release: String,
     /// The bootable file.
-    pub image: PathBuf,
+    pub(crate) image: PathBuf,
     /// Modules to load at boot, uncompressed: name and content.
-    pub modules: Vec<(String, Vec<u8>)>,
+    pub(crate) modules: Vec<(String, Vec<u8>)>,
 }
 
 impl Kernel {
@@ -45,8 +46,8 @@ impl Kernel {
     ///
     /// # Errors
     /// When the packages cannot be fetched or lack what a guest needs.
-    pub fn fetch(&self, cache: &Cache, anew: bool) -> Result<Unpacked> {
-        let arch = debian_arch();
+    pub(crate) fn fetch(&self, cache: &Cache, arch: Arch, anew: bool) -> Result<Unpacked> {
+        let arch = arch.debian();
         let home = cache.path("kernels").join(format!("{}-{arch}", self.suite));
         if anew && home.exists() {
             fs::remove_dir_all(&home).with_context(|| format!("cannot remove {}", home.display()))?;
@@ -63,15 +64,6 @@ impl Kernel {
             println!("warning: Debian {} has moved on from {} to {}", self.suite, self.line, kernel.release);
         }
         Ok(kernel)
-    }
-}
-
-/// Debian's name of this machine's architecture.
-fn debian_arch() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
     }
 }
 
