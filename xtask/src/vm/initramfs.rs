@@ -51,7 +51,7 @@ pub(crate) struct Step {
 
 /// Writes what all guests have in common, and returns where.
 pub(crate) fn base(cache: &Cache, programs: &Programs) -> Result<PathBuf> {
-    let path = repository().join("target/vm/base.cpio");
+    let path = repository().join(format!("target/vm/base-{}.cpio", programs.arch.debian()));
     let stripped = programs.stripped()?;
     let mut archive = create(&path)?;
     FOLDERS.iter().try_for_each(|folder| archive.folder(folder))?;

@@ -205,7 +205,7 @@ fn guest(
     records: &mut Records,
 ) -> Result<Column> {
     let unpacked = kernel.fetch(cache, programs.arch, args.fetch)?;
-    let label = format!("{}-{}", kernel.line, groups.word());
+    let label = format!("{}-{}-{}", kernel.line, programs.arch.debian(), groups.word());
     let steps = groups.steps(args, programs)?;
     let environment = format!("export PODSCOPE_TEST_PATIENCE=5 {}={}\n", Driver::VARIABLE, groups.driver().name());
     let initramfs = initramfs::whole(base, &label, &unpacked, &environment, &steps)?;

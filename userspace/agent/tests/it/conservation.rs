@@ -51,6 +51,7 @@ impl<'a> Account<'a> {
     fn check(&self, grown: &Increments) {
         let id = [("container_id", self.container.id())];
         let own = self.burned();
+        let mut wrong = Vec::new();
         for (what, metric) in [
             ("processes", "process_cpu_time_seconds_total"),
             ("executables", "podscope_executable_cpu_time_seconds_total"),
@@ -63,8 +64,11 @@ impl<'a> Account<'a> {
                 self.container.name(),
                 off * 100.0
             );
-            assert!(off.abs() <= TOLERANCE, "{what} of {}: {sum} s, its cgroup: {own} s", self.container.name());
+            if off.abs() > TOLERANCE {
+                wrong.push(format!("{what} of {}: {sum} s, its cgroup: {own} s", self.container.name()));
+            }
         }
+        assert!(wrong.is_empty(), "{wrong:?}");
     }
 
     /// Compares the processes that came and went with those that are there.

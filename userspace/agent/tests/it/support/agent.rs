@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use xtask::rig::Rig;
 
-use super::eventually;
 use super::page::Page;
+use super::{eventually, patience};
 
 /// Collections after which all that ended before the first of them is in the books and published.
 const SETTLING: u64 = 3;
@@ -57,7 +57,8 @@ fn clean(mut command: Command) -> Command {
 }
 
 impl Agent {
-    /// Starts an agent on a port of its own with two collections a second, and waits for the first of them.
+    /// Starts an agent on a port of its own with two collections a second, on a slow machine fewer, and waits for the
+    /// first of them.
     pub(crate) fn start(flags: &[&str]) -> Self {
         Self::run(command(), flags)
     }
@@ -67,7 +68,7 @@ impl Agent {
         // As variables, so that a flag of the test goes before them.
         command
             .env("PODSCOPE_LISTEN", "127.0.0.1:0")
-            .env("PODSCOPE_INTERVAL", "0.5")
+            .env("PODSCOPE_INTERVAL", (0.5 * f64::from(patience())).to_string())
             .args(flags)
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -22,10 +22,9 @@ pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-/// The same here: on an emulated machine the variable says how many times as long.
-fn limit() -> Duration {
-    let factor = std::env::var("PODSCOPE_TEST_PATIENCE").ok().and_then(|factor| factor.parse().ok());
-    LIMIT * factor.unwrap_or(1)
+/// How many times as long everything takes here; set for emulated machines.
+pub(crate) fn patience() -> u32 {
+    std::env::var("PODSCOPE_TEST_PATIENCE").map_or(1, |factor| factor.parse().unwrap())
 }
 
 /// Waits until `check` gives a value; panics with `what` after a minute.
@@ -35,7 +34,8 @@ pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
         if let Some(value) = check() {
             return value;
         }
-        assert!(start.elapsed() < limit(), "not within {} s: {what}", limit().as_secs());
+        let limit = LIMIT * patience();
+        assert!(start.elapsed() < limit, "not within {} s: {what}", limit.as_secs());
         sleep(POLL);
     }
 }
