@@ -6,6 +6,7 @@ pub mod bench;
 pub mod cgroup;
 pub mod cmd;
 pub mod dist;
+pub mod driver;
 pub mod faults;
 pub mod fuzz;
 pub mod generate;
@@ -19,6 +20,7 @@ pub mod run;
 pub mod setup;
 pub mod soak;
 pub mod test;
+pub mod vm;
 pub mod walls;
 
 /// The folder of the repository.

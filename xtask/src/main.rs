@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, toolchain::Source};
-use xtask::{bench, dist, faults, fuzz, generate, guard, lint, repository, run, soak, test};
+use xtask::{bench, dist, faults, fuzz, generate, guard, lint, repository, run, soak, test, vm};
 
 /// Set-up, run, test, faults, bench, fuzz, soak, lint and generate for podscope.
 #[derive(Parser)]
@@ -44,6 +44,8 @@ enum Task {
     Dist(dist::Args),
     /// Count the instructions of collection, attribution and encoding, and compare them with the committed counts.
     Guard(guard::Args),
+    /// Run the agent and its tests on other kernels, in guests.
+    Vm(vm::Args),
     /// Check format, clippy, documentation, dependency walls and generated files.
     Lint,
     /// Write the files that derive from code.
@@ -72,6 +74,7 @@ fn main() -> Result<()> {
         Task::Soak(args) => soak::soak(&args),
         Task::Dist(args) => dist::dist(&args),
         Task::Guard(args) => guard::guard(&args),
+        Task::Vm(args) => vm::vm(&args),
         Task::Lint => lint::lint(),
         Task::Generate { check } => generate::generate(check),
         Task::Rig => rig(),

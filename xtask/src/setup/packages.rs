@@ -28,7 +28,7 @@ pub struct Need {
     pub origin: Origin,
 }
 
-const fn apt(shown_by: &'static str, package: &'static str) -> Need {
+pub(crate) const fn apt(shown_by: &'static str, package: &'static str) -> Need {
     Need { shown_by, package, origin: Origin::Apt }
 }
 

@@ -10,6 +10,7 @@ mod load;
 pub mod offsets;
 pub mod programs;
 mod sys;
+pub mod verifier;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
