@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
+use crate::vm::records;
 use crate::{bench, repository};
 
 /// A generated file.
@@ -18,6 +19,7 @@ const GENERATED: &[Generated] = &[
     Generated { path: "METRICS.md", content: || Ok(podscope_catalog::reference::markdown()) },
     Generated { path: "docs/cost.md", content: bench::markdown },
     Generated { path: "docs/bench/cost.svg", content: bench::svg },
+    Generated { path: records::PAGE, content: || Ok(records::page()) },
 ];
 
 /// Writes every generated file, or with `check` only compares.

@@ -110,11 +110,28 @@ pub(crate) fn place(cgroup: u64, exe: u64) -> (u32, u64) {
     if BOOKS.get_ptr(key).is_some() {
         return (entry.slot, exe);
     }
-    if entry.exes < EXES_PER_CGROUP && BOOKS.insert(key, &NO_BOOK, BPF_NOEXIST.into()).is_ok() {
-        entry.exes += 1;
-        return (entry.slot, exe);
+    if entry.exes < EXES_PER_CGROUP {
+        if take_exe_book() && BOOKS.insert(key, &NO_BOOK, BPF_NOEXIST.into()).is_ok() {
+            entry.exes += 1;
+            return (entry.slot, exe);
+        }
+        // For good: a pair that shares the book of the rest now must not have one of its own later.
+        entry.exes = EXES_PER_CGROUP;
+        lose(Loss::Book);
     }
     (entry.slot, EXE_OTHER)
+}
+
+/// Whether another book may be made for an executable.
+#[inline(always)]
+fn take_exe_book() -> bool {
+    let Some(left) = CONTROL.get_ptr_mut(Control::EXE_BOOKS) else { return false };
+    // SAFETY: a live map value. On several CPUs at once it may fall a little below zero.
+    if unsafe { left.read() } as i64 <= 0 {
+        return false;
+    }
+    add(left, u64::MAX);
+    true
 }
 
 /// Gives the task's time from now on to `cgroup` and the executable in the state.

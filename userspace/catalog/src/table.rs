@@ -223,14 +223,18 @@ metrics! {
     AGENT_MAP_CAPACITY = "podscope.agent.bpf.map.capacity", "{entry}", UpDownCounter Int, Agent, Agent, [MAP];
     /// What the kernel programs could not keep.
     AGENT_LOSSES = "podscope.agent.losses", "{loss}", Counter Int, Agent, Agent, [LOSS];
+    /// What the agent itself left out because of its bounds or of a fault.
+    AGENT_DROPPED = "podscope.agent.dropped", "{drop}", Counter Int, Agent, Agent, [DROP];
+    /// CPU time of processes whose cgroup was removed before its path was known; it is in no container.
+    AGENT_UNOWNED_CPU_TIME = "podscope.agent.unowned.cpu.time", "s", Counter Double, Agent, Agent;
     /// OTLP requests by what became of them.
     AGENT_EXPORT_REQUESTS = "podscope.agent.export.requests", "{request}", Counter Int, Agent, Agent, [EXPORT_RESULT];
     /// OTLP data points by what became of them.
     AGENT_EXPORT_POINTS = "podscope.agent.export.points", "{data_point}", Counter Int, Agent, Agent, [EXPORT_RESULT];
     /// HTTP requests answered.
     AGENT_HTTP_REQUESTS = "podscope.agent.http.requests", "{request}", Counter Int, Agent, Agent;
-    /// HTTP connections closed unserved because too many were open.
-    AGENT_HTTP_REFUSED = "podscope.agent.http.connections.refused", "{connection}", Counter Int, Agent, Agent;
+    /// What the HTTP endpoint refused or cut off.
+    AGENT_HTTP_REFUSED = "podscope.agent.http.refused", "{refusal}", Counter Int, Agent, Agent, [HTTP_REFUSAL];
 }
 
 impl MetricId {

@@ -50,7 +50,8 @@ pub fn page(status: &Status) -> String {
             line("", &missing(part));
         }
     }
-    for (label, counts) in [("unattributed", &status.unattributed), ("lost", &status.losses)] {
+    let counted = [("unattributed", &status.unattributed), ("lost", &status.losses), ("dropped", &status.dropped)];
+    for (label, counts) in counted {
         if let Some(text) = nonzero(counts) {
             line(label, &text);
         }

@@ -60,7 +60,7 @@ struct Cost {
 }
 
 fn collect(lab: &Lab, (containers, each, threads): (usize, usize, usize)) -> Result<Cost> {
-    let _crowd = Crowd::of_threads(lab, containers, each, threads)?;
+    let _crowd = Crowd::of_threads(lab, containers, each, threads + 1)?;
     let agent = Agent::start(lab, &ROOM)?;
     lab.pause(WARM)?;
     let cpu = per_collection(&agent, || lab.pause(SPAN))?;

@@ -8,7 +8,7 @@
 //! | `agent`, `bpf`, `proc`, `tools`, `crowd`, `churn`, `receiver` | the agent, the kernel's books on programs and maps, processes, other programs, thousands of processes in containers, work that reaches every hook, an OTLP receiver |
 //! | `switch`, `probes`, `wall`, `collection`, `growth`, `cpus`, `idle`, `throughput` | one family of rows each |
 
-mod agent;
+pub(crate) mod agent;
 mod bpf;
 mod churn;
 mod collection;
@@ -16,11 +16,11 @@ mod cpus;
 mod crowd;
 mod growth;
 mod idle;
-mod lab;
+pub(crate) mod lab;
 mod page;
 mod picture;
 mod probes;
-mod proc;
+pub(crate) mod proc;
 mod receiver;
 mod report;
 mod row;

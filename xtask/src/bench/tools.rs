@@ -152,7 +152,7 @@ impl Load {
             Self::Messaging => {
                 command.args(["perf", "bench", "-f", "simple", "sched", "messaging", "-g", "10", "-l", "200"])
             }
-            Self::Starts => command.arg(lab.program("podscope-load")).args(["starts", &operations]),
+            Self::Starts => command.arg(lab.program("podscope-load")).args(["burst", &operations]),
         };
         let start = Instant::now();
         let said = cmd::output(&mut command)?;
