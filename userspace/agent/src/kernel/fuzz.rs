@@ -8,7 +8,7 @@ use crate::cgroup::Tree;
 /// Any bytes are a kernel's type information; looking everything up in it comes to an end.
 pub fn btf(data: &[u8]) {
     let Ok(btf) = Btf::scan(data.to_vec()) else { return };
-    let wishes = Wishes { controller: Some("cpuacct"), hierarchy: 2, trace_wait: false };
+    let wishes = Wishes { controller: Some("cpuacct"), hierarchy: 2, ..Wishes::default() };
     // Mostly something is missing; the members after it are looked up all the same.
     let _incomplete = resolve(&btf, wishes);
     btf.tracepoint("sched_switch");
