@@ -19,8 +19,8 @@ const CONTAINERS: [usize; 5] = [1, 10, 100, 500, 2000];
 /// Beyond the defaults, so that the largest sizes find room.
 const ROOM: [&str; 4] = ["--max-cgroups", "4096", "--max-books", "16384"];
 const WARM: Duration = Duration::from_secs(4);
-/// At one collection a second.
-const SPAN: Duration = Duration::from_secs(15);
+/// At one collection a second: CPU time is told in steps of 10 ms.
+const SPAN: Duration = Duration::from_secs(30);
 
 pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
