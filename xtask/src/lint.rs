@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::generate::generate;
-use crate::{cmd, fuzz, walls};
+use crate::{cmd, fuzz, rooms, walls};
 
 type Check = fn() -> Result<()>;
 
@@ -12,7 +12,7 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// When a check fails.
 pub fn lint() -> Result<()> {
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
         ("format", || cargo(&["fmt", "--all", "--check"], "")),
         ("format of the fuzz targets", || cargo(&["fmt", "--check", "--manifest-path", fuzz::MANIFEST], "")),
         ("clippy", || {
@@ -21,6 +21,7 @@ pub fn lint() -> Result<()> {
         }),
         ("documentation", || cargo(&["doc", "--workspace", "--no-deps", "--features", "xtask/rig"], "--deny warnings")),
         ("dependency walls", walls::check),
+        ("rooms of unsafe code", rooms::check),
         ("generated files", || generate(true)),
     ];
     let mut failed = Vec::new();

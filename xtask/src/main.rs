@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, toolchain::Source};
-use xtask::{bench, faults, fuzz, generate, lint, repository, run, soak, test};
+use xtask::{bench, dist, faults, fuzz, generate, guard, lint, repository, run, soak, test, vm};
 
 /// Set-up, run, test, faults, bench, fuzz, soak, lint and generate for podscope.
 #[derive(Parser)]
@@ -40,6 +40,12 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Put the agent under far more than a node has, for an hour.
     Soak(soak::Args),
+    /// Build what is released: static and stripped programs, the same bytes from every folder, and what they are made of.
+    Dist(dist::Args),
+    /// Count the instructions of collection, attribution and encoding, and compare them with the committed counts.
+    Guard(guard::Args),
+    /// Run the agent and its tests on other kernels, in guests.
+    Vm(vm::Args),
     /// Check format, clippy, documentation, dependency walls and generated files.
     Lint,
     /// Write the files that derive from code.
@@ -66,6 +72,9 @@ fn main() -> Result<()> {
         Task::Bench(args) => bench::bench(&args),
         Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Soak(args) => soak::soak(&args),
+        Task::Dist(args) => dist::dist(&args),
+        Task::Guard(args) => guard::guard(&args),
+        Task::Vm(args) => vm::vm(&args),
         Task::Lint => lint::lint(),
         Task::Generate { check } => generate::generate(check),
         Task::Rig => rig(),

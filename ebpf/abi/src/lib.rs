@@ -50,8 +50,13 @@ impl Control {
     /// How many books may still be made for executables; the last quarter of the map is for the rests of cgroups, so
     /// that each has a book of its own. Set anew by every collection.
     pub const EXE_BOOKS: u32 = 1;
+    /// Moves of processes with several threads between cgroups so far; counted by the kernel side.
+    pub const MOVES_NOTICED: u32 = 2;
+    /// [`Self::MOVES_NOTICED`] before the last pass over all tasks that found all those threads charged to their new
+    /// cgroups. While the two differ, switches without scheduling detail look for moves.
+    pub const MOVES_FOLLOWED: u32 = 3;
     /// Entries.
-    pub const LEN: u32 = 2;
+    pub const LEN: u32 = 4;
 }
 
 /// What the kernel side counts when something did not fit or was not there: the index into the `LOSSES` map.

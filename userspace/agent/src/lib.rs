@@ -8,7 +8,9 @@ pub mod catalogue;
 pub mod cgroup;
 pub mod collect;
 pub mod config;
+pub mod confine;
 pub mod descriptors;
+pub mod detail;
 pub mod export;
 mod figures;
 #[cfg(feature = "fuzzing")]

@@ -15,6 +15,7 @@ use crate::accounting::split::CpuSplit;
 use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Process, ProcessKey};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
+use crate::detail::Detail;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
 use crate::vm::{Machine, Machines};
 
@@ -88,6 +89,7 @@ pub struct Publisher {
     node: Arc<str>,
     page: u64,
     linger_ns: u64,
+    detail: Detail,
     attributes: HashMap<Subject, (Arc<Attributes>, u64)>,
     own_cpu: HashMap<ContainerKey, OwnCpu>,
     lingering: VecDeque<(u64, Arc<Resource>)>,
@@ -96,12 +98,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// `page`: bytes of a page; `linger_ns`: how long an ended series stays on `/metrics`.
-    pub fn new(node: &str, page: u64, linger_ns: u64) -> Self {
+    /// `page`: bytes of a page; `linger_ns`: how long an ended series stays on `/metrics`; `detail`: what is measured.
+    pub fn new(node: &str, page: u64, linger_ns: u64, detail: Detail) -> Self {
         Self {
             node: node.into(),
             page,
             linger_ns,
+            detail,
             attributes: HashMap::new(),
             own_cpu: HashMap::new(),
             lingering: VecDeque::new(),
@@ -139,6 +142,7 @@ impl Publisher {
         }
         self.pods(attribution, &readings, &now, &mut resources);
         self.machines(machines, &now, &mut resources);
+        self.detail.leave_out(&mut resources);
         self.forget(accounting);
         resources
     }
@@ -390,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_cgroup_that_has_gone_is_continued_with_its_books() {
-        let mut publisher = Publisher::new("node", 4096, 0);
+        let mut publisher = Publisher::new("node", 4096, 0, Detail::default());
         let key = ContainerKey::Container("id".into());
         let mut container = Container::default();
         container.from_birth = true;
@@ -412,7 +416,7 @@ mod tests {
     #[test]
     fn a_name_that_changes_leaves_its_series_for_a_while() {
         const LINGER: u64 = 100;
-        let mut publisher = Publisher::new("node", 4096, LINGER);
+        let mut publisher = Publisher::new("node", 4096, LINGER, Detail::default());
         let key = ContainerKey::Container("id".into());
         let at = |monotonic_ns| Moment { monotonic_ns, ..Moment::default() };
         let attributes = publisher.attributes_of(Subject::Container(key.clone()), &at(1), |_| ());

@@ -41,7 +41,7 @@ impl State {
 pub enum Kind {
     /// A kernel program; named as in the catalogue's attribute `podscope.bpf.program`.
     Probe,
-    /// Something read or written; named as in the catalogue's attribute `podscope.source`.
+    /// Something read or written, or what confines the agent; named as in the catalogue's attribute `podscope.source`.
     Source,
 }
 

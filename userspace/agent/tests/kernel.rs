@@ -1,16 +1,23 @@
 //! The kernel programs themselves, in each of their forms, against the cgroup's own counter and /proc.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[path = "kernel/hooks.rs"]
+mod hooks;
+#[path = "kernel/verifier.rs"]
+mod verifier;
+
 use std::collections::HashMap;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use podscope_abi::{Counters, TaskFlags};
 use podscope_agent::cgroup::{Layout, Reader};
 use podscope_agent::kernel::offsets::Wishes;
 use podscope_agent::kernel::{Event, Events, Kernel, Options};
 use podscope_agent::status::{Board, Kind};
+use xtask::setup::{self, Cache};
 
 /// A cgroup of the accounting hierarchy; removed when dropped.
 struct Group {
@@ -37,9 +44,18 @@ impl Group {
     }
 
     /// Runs a shell script inside.
+    ///
+    /// The shell is moved there while it sleeps: of one that runs, up to a tick is counted for either group.
     fn run(&self, script: &str) {
-        let enter = format!("echo $$ > {}/cgroup.procs && {script}", self.dir.display());
-        assert!(Command::new("sh").args(["-c", &enter]).status().unwrap().success(), "{script}");
+        let script = format!("read go; {script}");
+        let mut shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
+        let stat = format!("/proc/{}/stat", shell.id());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::fs::write(self.dir.join("cgroup.procs"), shell.id().to_string()).unwrap();
+        shell.stdin.take().unwrap().write_all(b"\n").unwrap();
+        assert!(shell.wait().unwrap().success(), "{script}");
     }
 }
 
@@ -59,18 +75,22 @@ impl Drop for Spinner {
     }
 }
 
-fn load(layout: &Layout, change: impl FnOnce(&mut Options<'_>)) -> (Kernel, Events, Board) {
-    let board = Board::default();
+fn options<'a>(layout: &Layout, board: &Board) -> Options<'a> {
     let accounting = &layout.accounting;
-    let mut options = Options {
-        wishes: Wishes { controller: accounting.controller, hierarchy: accounting.hierarchy, trace_wait: false },
+    Options {
+        wishes: Wishes { controller: accounting.controller, hierarchy: accounting.hierarchy, ..Wishes::default() },
         max_tasks: 16_384,
         max_cgroups: 256,
         max_books: 4096,
         hash_state: false,
         without: Vec::new(),
         board: board.clone(),
-    };
+    }
+}
+
+fn load(layout: &Layout, change: impl FnOnce(&mut Options<'_>)) -> (Kernel, Events, Board) {
+    let board = Board::default();
+    let mut options = options(layout, &board);
     change(&mut options);
     let (mut kernel, events) = Kernel::load(&options).expect("the programs load; this needs root");
     for ((kind, name), state) in board.all() {
@@ -112,7 +132,7 @@ fn conserves(name: &str, change: impl FnOnce(&mut Options<'_>)) {
     let own = Reader::new(&layout).cpu_usage_ns(&group.path).unwrap();
     let ours = sums(&mut kernel, &group).run_ns;
     let off = (ours as f64 / own as f64 - 1.0) * 100.0;
-    println!("conservation, {name}: books {ours} ns, cgroup {own} ns, {off:.4} % off");
+    println!("conservation: of={name} books={ours}ns cgroup={own}ns off={off:+.4}%");
     assert!(off.abs() < 0.1, "{off} %");
     assert_eq!(kernel.losses(), [0; 8]);
 }
@@ -125,6 +145,11 @@ fn closes_every_short_process_with_task_storage() {
 #[test]
 fn closes_every_short_process_with_a_hash() {
     conserves("hash", |options| options.hash_state = true);
+}
+
+#[test]
+fn closes_every_short_process_without_scheduling_detail() {
+    conserves("closing", |options| options.wishes.closing_only = true);
 }
 
 #[test]
@@ -158,8 +183,17 @@ fn a_traced_wait_is_the_kernels_own() {
 
 #[test]
 fn reports_cgroups_and_moves_between_them() {
+    reports_moves(|_| {});
+}
+
+#[test]
+fn reports_cgroups_and_moves_without_scheduling_detail() {
+    reports_moves(|options| options.wishes.closing_only = true);
+}
+
+fn reports_moves(change: impl FnOnce(&mut Options<'_>)) {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
-    let (mut kernel, mut events, _board) = load(&layout, |_| {});
+    let (mut kernel, mut events, _board) = load(&layout, change);
     let (first, second) = (Group::new(&layout, "first"), Group::new(&layout, "second"));
     let spin = |n: u32| format!("i=0; while [ $i -lt {n} ]; do i=$((i+1)); done");
     first.run(&format!("{}; echo $$ > {}/cgroup.procs; {}", spin(300_000), second.dir.display(), spin(150_000)));
@@ -192,6 +226,61 @@ fn reports_cgroups_and_moves_between_them() {
     assert!(seen.iter().any(|event| matches!(event, Event::CgroupRemoved { .. })), "{seen:?}");
 }
 
+/// A process with so many threads that burn CPU time is moved to and fro: of a group only the leader's move is
+/// reported, and no collection looks in between.
+fn moves_to_and_fro(threads: usize) -> Kernel {
+    const PROGRAM: &str = r#"
+import hashlib, os, sys, threading, time
+stop = False
+def burn(span):
+    end = time.monotonic() + span
+    while not stop and time.monotonic() < end: hashlib.pbkdf2_hmac("sha256", b"p", b"s", 2000)
+threads = [threading.Thread(target=burn, args=(60,)) for _ in range(int(sys.argv[1]) - 1)]
+[t.start() for t in threads]
+for to in (sys.argv[3], sys.argv[2], sys.argv[3], sys.argv[2]):
+    burn(0.3)
+    open(to + "/cgroup.procs", "w").write(str(os.getpid()))
+stop = True
+[t.join() for t in threads]
+"#;
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, _events, _board) = load(&layout, |options| options.wishes.closing_only = true);
+    let (first, second) = (Group::new(&layout, "fro"), Group::new(&layout, "to"));
+    let dirs = format!("{} {}", first.dir.display(), second.dir.display());
+    first.run(&format!("exec python3 -c '{PROGRAM}' {threads} {dirs}"));
+    assert!(threads == 1 || kernel.moves_are_open());
+    let mut reader = Reader::new(&layout);
+    let (mut all_own, mut all_ours) = (0.0, 0.0);
+    for group in [&first, &second] {
+        let own = reader.cpu_usage_ns(&group.path).unwrap() as f64;
+        let ours = sums(&mut kernel, group).run_ns as f64;
+        println!("{}: books {ours} ns, cgroup {own} ns", group.path);
+        assert!(own > 150e6, "{} has hardly worked: {own} ns", group.path);
+        // A thread is found moved when it next leaves its CPU: at each move some milliseconds of each thread.
+        assert!((ours - own).abs() < 25e6 * threads as f64, "{}: {ours} and {own}", group.path);
+        all_own += own;
+        all_ours += ours;
+    }
+    assert!((all_ours / all_own - 1.0_f64).abs() < 0.001, "{all_ours} and {all_own}");
+    kernel
+}
+
+#[test]
+fn a_process_moved_again_and_again_leaves_its_time_where_it_burned_it_without_scheduling_detail() {
+    moves_to_and_fro(1);
+}
+
+#[test]
+fn threads_moved_again_and_again_leave_their_time_where_they_burned_it_without_scheduling_detail() {
+    let mut kernel = moves_to_and_fro(4);
+    let settled = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        kernel.tasks(|_| {}).unwrap();
+        !kernel.moves_are_open()
+    });
+    assert!(settled, "moves are looked for though every moved thread is known");
+}
+
 #[test]
 fn a_thread_that_moves_takes_nothing_along() {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
@@ -203,7 +292,7 @@ fn a_thread_that_moves_takes_nothing_along() {
     groups.iter().filter(|_| v2).for_each(|group| std::fs::write(group.dir.join("cgroup.type"), "threaded").unwrap());
     let threads = if v2 { "cgroup.threads" } else { "tasks" };
     let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", if v2 { &outer } else { &groups[0] }.dir.display());
-    let program = xtask::setup::load::program(&xtask::setup::Cache::locate().unwrap()).unwrap();
+    let program = setup::load::program(&Cache::locate().unwrap()).unwrap();
     let mut command = Command::new("sh");
     let process =
         Spinner(command.args(["-c", &enter, "sh"]).arg(program).args(["threads", "2", "1200", "1"]).spawn().unwrap());
@@ -239,14 +328,8 @@ fn takes_threads_that_end_together_and_counts_the_exit_once() {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
     let (mut kernel, _events, _board) = load(&layout, |_| {});
     let group = Group::new(&layout, "threads");
-    group.run(
-        "/usr/bin/perl -e 'for (1..100) { if (fork == 0) { exec \"/usr/bin/python3\", \"-c\", q{
-import threading, os
-ts = [threading.Thread(target=lambda: sum(range(20000))) for _ in range(8)]
-[t.start() for t in ts]
-os._exit(0)
-} } wait }'",
-    );
+    let program = setup::load::program(&Cache::locate().unwrap()).unwrap();
+    group.run(&format!("for i in $(seq 100); do {} together 8 1; done", program.display()));
     let own = Reader::new(&layout).cpu_usage_ns(&group.path).unwrap();
     let ours = sums(&mut kernel, &group).run_ns;
     assert!((ours as f64 / own as f64 - 1.0).abs() < 0.001, "{ours} and {own}");

@@ -75,6 +75,8 @@ attributes! {
     EXPORT_RESULT = "podscope.export.result" ["sent", "rejected", "failed", "dropped"];
     /// Part of a collection.
     PHASE = "podscope.collection.phase" ["books", "tasks", "cgroups", "proc", "account"];
-    /// Something the agent reads from or writes to.
-    AGENT_SOURCE = "podscope.source" ["btf", "cgroup", "runtime", "containerd", "kmsg", "proc", "otlp", "http", "log"];
+    /// Something the agent reads from or writes to, or what confines it.
+    AGENT_SOURCE = "podscope.source" [
+        "btf", "cgroup", "runtime", "containerd", "kmsg", "proc", "otlp", "http", "log", "seccomp", "landlock",
+    ];
 }

@@ -20,12 +20,14 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// Starts it with a collection a second, without a runtime's socket, and waits for its first collection.
+    /// Starts it with a collection a second unless the flags say otherwise, without a runtime's socket, and waits for
+    /// its first collection.
     pub(crate) fn start(lab: &Lab, flags: &[&str]) -> Result<Self> {
         let address = free_address()?;
-        let own = ["--listen", &address, "--interval", "1", "--cri-socket", "none", "--log-level", "error"];
+        let own = ["--listen", &address, "--cri-socket", "none", "--log-level", "error"];
         let mut command = cmd::command(lab.program("podscope-agent"), own.iter().chain(flags));
-        let child = command.stdin(Stdio::null()).spawn();
+        // As a variable, so that a flag goes before it.
+        let child = command.env("PODSCOPE_INTERVAL", "1").stdin(Stdio::null()).spawn();
         let mut agent =
             Self { child: child.with_context(|| format!("cannot start `{}`", cmd::show(&command)))?, address };
         lab.wait("the agent's first collection", LIMIT, || {
@@ -45,11 +47,14 @@ impl Agent {
         get(&self.address, "/metrics")
     }
 
+    /// What `/status` says.
+    pub(super) fn status(&self) -> Result<Value> {
+        serde_json::from_str(&get(&self.address, "/status")?).context("/status is no JSON")
+    }
+
     /// Collections so far.
     pub(crate) fn collections(&self) -> Result<f64> {
-        let text = get(&self.address, "/status")?;
-        let status: Value = serde_json::from_str(&text).context("/status is no JSON")?;
-        status["collections"].as_f64().context("/status does not count collections")
+        self.status()?["collections"].as_f64().context("/status does not count collections")
     }
 }
 

@@ -14,9 +14,9 @@ use crate::groups::Groups;
 
 const MARK: u16 = 0;
 const LIMIT: Duration = Duration::from_secs(120);
-/// Starts sleepers, and becomes the one process of the container that works a little.
+/// Starts sleepers of some threads, and becomes the one process of the container that works a little.
 const SCRIPT: &str = r#"
-while [ "$2" -gt 0 ]; do "$1" sleep 0 & set -- "$1" $(($2 - 1)); done
+while [ "$2" -gt 0 ]; do "$1" idle "$3" & set -- "$1" $(($2 - 1)) "$3"; done
 exec "$1" pulse 1 1000
 "#;
 
@@ -29,9 +29,14 @@ pub(super) struct Crowd {
 impl Crowd {
     /// Starts `containers` with `each` processes: one burns 1 ms every second, the others sleep.
     pub(super) fn start(lab: &Lab, containers: usize, each: usize) -> Result<Self> {
+        Self::of_threads(lab, containers, each, 1)
+    }
+
+    /// The same with so many threads in each sleeper.
+    pub(super) fn of_threads(lab: &Lab, containers: usize, each: usize, threads: usize) -> Result<Self> {
         let mut crowd = Self { groups: Groups::make(MARK, containers)?, shells: Vec::new() };
-        let (program, sleepers) = (lab.program("podscope-load"), (each - 1).to_string());
-        let args = ["-c", SCRIPT, "crowd", &*program.to_string_lossy(), &sleepers];
+        let (program, sleepers, threads) = (lab.program("podscope-load"), (each - 1).to_string(), threads.to_string());
+        let args = ["-c", SCRIPT, "crowd", &*program.to_string_lossy(), &sleepers, &threads];
         for index in 0..containers {
             crowd.shells.push(crowd.groups.start(index, Path::new("sh"), &args)?);
         }

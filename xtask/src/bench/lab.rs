@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::report::Machine;
 use crate::cmd;
 use crate::setup::{self, Cache, toolchain::Source};
 
@@ -89,19 +89,21 @@ impl Lab {
 }
 
 /// What the machine is.
-pub(crate) fn facts() -> Value {
+pub(crate) fn machine() -> Machine {
     let of = |file: &str, key: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
         let value = text.lines().find_map(|line| line.strip_prefix(key)?.split_once(':'));
         value.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
     };
-    json!({
-        "kernel": rustix::system::uname().release().to_string_lossy(),
-        "cpu": of("/proc/cpuinfo", "model name"),
-        "cores": cores(),
-        "memory": of("/proc/meminfo", "MemTotal"),
-        "cgroup": if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" },
-    })
+    let memory: f64 = of("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0.0);
+    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    Machine {
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        cpu: of("/proc/cpuinfo", "model name"),
+        cores: cores(),
+        memory: format!("{:.0} GB", memory / 1e6),
+        cgroup: if v2 { "v2" } else { "v1" }.to_owned(),
+    }
 }
 
 /// CPUs that this process may use.
@@ -129,12 +131,12 @@ fn cpu_times() -> Result<(f64, f64)> {
     Ok((ticks.iter().take(8).sum(), ticks[3] + ticks[4]))
 }
 
-/// How far the middle half of the values lies apart, as a part of the median.
-pub(crate) fn scatter(values: &[f64]) -> f64 {
+/// Between which values the middle half of them lies; no numbers where there are none.
+pub(crate) fn middle_half(values: &[f64]) -> (f64, f64) {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = |quarter: usize| sorted.get(sorted.len() * quarter / 4).copied().unwrap_or(f64::NAN);
-    (at(3) - at(1)) / median(values)
+    (at(1), at(3))
 }
 
 /// The middle value; of an even number the lower one of the two.

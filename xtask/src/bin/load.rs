@@ -20,6 +20,7 @@ usage: podscope-load WORK
   burst N             start N processes one after another, each ending at once
   idle N              N threads that sleep for ever
   threads N MS ROUNDS N threads burn MS milliseconds each and end, ROUNDS times
+  together N MS       N threads burn CPU, and after MS milliseconds the process ends with all of them
   mem MB MS           touch MB megabytes of anonymous memory and hold them for MS milliseconds (0: for ever)
   io MB               write MB megabytes to a file in /tmp, sync, read them back and remove the file
   exec-chain NAME MS  burn MS milliseconds, become a program called NAME in /tmp, burn MS milliseconds again
@@ -56,6 +57,7 @@ fn work(words: &[&str]) -> io::Result<()> {
         ["end"] => {}
         ["idle", n] => return idle(number(n)?),
         ["threads", n, ms, rounds] => threads(number(n)?, millis(ms)?, number(rounds)?),
+        ["together", n, ms] => together(number(n)?, millis(ms)?),
         ["mem", mb, ms] => memory(number(mb)?, endless_if_zero(number(ms)?)),
         ["io", mb] => return disk(number(mb)?),
         ["exec-chain", name, ms] => return exec_chain(name, ms),
@@ -137,6 +139,14 @@ fn threads(count: usize, span: Duration, rounds: u64) {
             }
         });
     }
+}
+
+/// Threads that the end of the process finds at work; `main` returns.
+fn together(count: usize, span: Duration) {
+    for _ in 0..count {
+        thread::spawn(|| spin(Duration::MAX));
+    }
+    spin(span);
 }
 
 fn memory(megabytes: usize, span: Duration) {

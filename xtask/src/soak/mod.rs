@@ -85,7 +85,7 @@ pub fn soak(args: &Args) -> Result<()> {
             Part::Churn => ("churn", churn::run(&lab, args.minutes, &folders)?),
         };
         println!("{name}: {:#}", found.figures);
-        let text = format!("{:#}\n", json!({ "machine": lab::facts(), name: found.figures }));
+        let text = format!("{:#}\n", json!({ "machine": lab::machine(), name: found.figures }));
         for folder in &folders {
             write(&folder.join(format!("soak-{name}.json")), &text)?;
         }

@@ -1,10 +1,12 @@
 //! Entries for fuzzing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 
+use super::places::Places;
 use super::routes::Site;
 use super::{LIMITS, Source, requests};
 use crate::export::prometheus::{accepts, accepts_gzip};
@@ -48,7 +50,10 @@ pub fn http_request(data: &[u8]) {
 
 async fn ask(data: &[u8]) -> Vec<u8> {
     let (mut client, server) = tokio::io::duplex(PIPE);
-    let site = Arc::new(Site::new(Arc::new(Fixed(Arc::default())), Arc::default()));
+    let places = Arc::new(Places::new(LIMITS.connections));
+    let Some(place) = places.take(Instant::now()) else { return Vec::new() };
+    let source = Arc::new(Fixed(Arc::default()));
+    let site = Arc::new(Site::new(source, Arc::default(), Arc::clone(&places), LIMITS.held_bytes));
     let talk = async {
         // The server may have hung up before it has read all.
         let _cut = client.write_all(data).await;
@@ -57,6 +62,6 @@ async fn ask(data: &[u8]) -> Vec<u8> {
         let _cut = client.read_to_end(&mut answer).await;
         answer
     };
-    let (_refused, answer) = tokio::join!(requests(server, site, LIMITS), talk);
+    let (_refused, answer) = tokio::join!(requests(server, site, &place, LIMITS), talk);
     answer
 }

@@ -24,7 +24,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -89,15 +89,13 @@ const LIMITS: Limits = Limits {
     held_bytes: 32 << 20,
 };
 
-/// Connections that the kernel keeps until they are taken.
-const BACKLOG: u32 = 1024;
 /// Bytes of an answer that the kernel takes over; it counts twice as many, for what stands around them.
-const SEND_BUFFER: u32 = 128 * 1024;
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     address: SocketAddr,
     tls: Option<Tls>,
     limits: Limits,
@@ -105,7 +103,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to listen; clients wait until [`Server::serve`]. To be called inside a tokio runtime.
+    /// Starts to listen; clients wait until [`Server::serve`].
     ///
     /// # Errors
     /// When the address cannot be had or the TLS files cannot be used.
@@ -127,7 +125,11 @@ impl Server {
     }
 
     /// Serves until it is dropped; open connections are then cut.
-    pub async fn serve<S: Source>(self, source: Arc<S>) -> Infallible {
+    ///
+    /// # Errors
+    /// When the listener cannot be watched.
+    pub async fn serve<S: Source>(self, source: Arc<S>) -> io::Result<Infallible> {
+        let listener = TcpListener::from_std(self.listener)?;
         let places = Arc::new(Places::new(self.limits.connections));
         let site = Arc::new(Site::new(source, self.counters.clone(), places.clone(), self.limits.held_bytes));
         let mut connections = JoinSet::new();
@@ -141,7 +143,7 @@ impl Server {
                     continue;
                 }
                 // Those that were told to go are counted until they have gone.
-                accepted = self.listener.accept(), if connections.len() < 2 * self.limits.connections => accepted,
+                accepted = listener.accept(), if connections.len() < 2 * self.limits.connections => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {
@@ -175,13 +177,12 @@ impl Server {
 }
 
 /// Listens with a send buffer that has a bound: the kernel would hold megabytes for each client that does not read.
-fn listener(listen: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
+fn listener(listen: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(listen)?;
     // Inherited by the connections.
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.bind(listen)?;
-    socket.listen(BACKLOG)
+    rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 /// How a connection ended before its time.

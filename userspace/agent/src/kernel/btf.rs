@@ -16,10 +16,12 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FORWARD: u32 = 7;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_TYPE_TAG: u32 = 18;
 
@@ -151,7 +153,7 @@ impl Btf {
             let head = self.header_at(self.types[id as usize] as usize);
             // A forward-declared copy of a struct has no members.
             kinds.contains(&head.kind)
-                && (head.kind == KIND_TYPEDEF || head.members > 0)
+                && (matches!(head.kind, KIND_TYPEDEF | KIND_FUNC) || head.members > 0)
                 && self.is_named(head.name, name)
         })
     }
@@ -231,14 +233,57 @@ impl Btf {
     /// Parameters of a tracepoint as `btf_trace_<name>` declares them, without the leading `void *`: for each,
     /// whether it is a pointer.
     pub fn tracepoint(&self, name: &str) -> Option<Vec<bool>> {
+        let parameters = self.tracepoint_parameters(name)?;
+        parameters.into_iter().map(|id| self.plain(id).map(|(_, head)| head.kind == KIND_PTR)).collect()
+    }
+
+    /// The same parameters as the types that C would write, divided by commas.
+    pub fn tracepoint_prototype(&self, name: &str) -> Option<String> {
+        Some(self.types_in_c(self.tracepoint_parameters(name)?))
+    }
+
+    /// Types of the parameters of a kernel function, as C would write them.
+    pub fn function_prototype(&self, name: &str) -> Option<String> {
+        let function = self.header(self.find(&[KIND_FUNC], name)?)?;
+        Some(self.types_in_c(self.parameters(function.size)?))
+    }
+
+    fn tracepoint_parameters(&self, name: &str) -> Option<Vec<u32>> {
         let (_, pointer) = self.plain(self.find(&[KIND_TYPEDEF], &format!("btf_trace_{name}"))?)?;
-        let (_, proto) = self.plain(pointer.size)?;
-        if pointer.kind != KIND_PTR || proto.kind != KIND_FUNC_PROTO {
-            return None;
+        let parameters = self.parameters(pointer.size).filter(|_| pointer.kind == KIND_PTR)?;
+        Some(parameters.into_iter().skip(1).collect())
+    }
+
+    /// Type ids of a function's parameters.
+    fn parameters(&self, id: u32) -> Option<Vec<u32>> {
+        let (_, proto) = self.plain(id).filter(|(_, head)| head.kind == KIND_FUNC_PROTO)?;
+        Some((0..proto.members as usize).map(|i| word(&self.data, proto.body + i * 8 + 4)).collect())
+    }
+
+    fn types_in_c(&self, ids: Vec<u32>) -> String {
+        ids.into_iter().map(|id| self.type_in_c(id)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn type_in_c(&self, id: u32) -> String {
+        let Some(head) = self.header(id) else { return "void".to_owned() };
+        let inner = || self.type_in_c(head.size);
+        match head.kind {
+            KIND_PTR => format!("{} *", inner()).replace("* *", "**"),
+            KIND_CONST => format!("const {}", inner()),
+            KIND_VOLATILE | KIND_RESTRICT | KIND_TYPE_TAG => inner(),
+            KIND_FUNC_PROTO => "function".to_owned(),
+            KIND_STRUCT | KIND_FORWARD => format!("struct {}", self.text(head.name)),
+            KIND_UNION => format!("union {}", self.text(head.name)),
+            KIND_ENUM => format!("enum {}", self.text(head.name)),
+            _ => self.text(head.name),
         }
-        (1..proto.members as usize)
-            .map(|i| self.plain(word(&self.data, proto.body + i * 8 + 4)).map(|(_, head)| head.kind == KIND_PTR))
-            .collect()
+    }
+
+    /// A name; empty where it is cut short.
+    fn text(&self, offset: u32) -> String {
+        let rest = self.data.get(self.strings + offset as usize..).unwrap_or_default();
+        let end = rest.iter().position(|&byte| byte == 0).unwrap_or(0);
+        String::from_utf8_lossy(&rest[..end]).into_owned()
     }
 }
 
@@ -343,6 +388,11 @@ mod tests {
         let switch = btf.tracepoint("sched_switch").unwrap();
         assert!(switch.len() >= 3 && !switch[0] && switch[1] && switch[2]);
         assert_eq!(btf.tracepoint("no_such_tracepoint"), None);
+        let prototype = btf.tracepoint_prototype("sched_switch").unwrap();
+        assert!(prototype.starts_with("bool, struct task_struct *, struct task_struct *"), "{prototype}");
+        assert_eq!(prototype.split(", ").count(), switch.len());
+        let iterator = btf.function_prototype("bpf_iter_task").unwrap();
+        assert_eq!(iterator, "struct bpf_iter_meta *, struct task_struct *");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod attribution;
 mod command_line;
+mod confined;
 mod conservation;
 mod corners;
 mod endpoint;
