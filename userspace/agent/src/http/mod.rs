@@ -149,7 +149,7 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let Some(place) = places.take(Instant::now()) else {
+                    let Some(place) = places.take(peer.ip(), Instant::now()) else {
                         self.counters.refuse(Refusal::Full);
                         continue;
                     };

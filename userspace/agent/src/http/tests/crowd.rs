@@ -59,7 +59,8 @@ async fn connections_that_only_wait_make_room_for_those_that_ask() {
     timeout(Duration::from_secs(5), held[0].read_to_end(&mut rest)).await.expect("the oldest must be closed").unwrap();
 }
 
-/// Thousands of connections, half of them silent and half sending a byte now and then, while one client asks.
+/// Thousands of connections, half of them silent and half sending a byte now and then, while a client with another
+/// address asks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_slow_clients_does_not_keep_a_good_one_out() {
     let server = start(Fixed::ready(100), LIMITS, None).await;
@@ -68,7 +69,9 @@ async fn a_crowd_of_slow_clients_does_not_keep_a_good_one_out() {
         let mut clients = JoinSet::new();
         for number in 0..2_000_u32 {
             clients.spawn(async move {
-                let Ok(mut stream) = TcpStream::connect(address).await else { return };
+                let socket = tokio::net::TcpSocket::new_v4().unwrap();
+                socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+                let Ok(mut stream) = socket.connect(address).await else { return };
                 while number % 2 == 0 && stream.write_all(b"G").await.is_ok() {
                     sleep(Duration::from_millis(100)).await;
                 }
