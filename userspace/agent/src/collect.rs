@@ -16,7 +16,8 @@ use crate::oom::{Kmsg, OomTracker};
 use crate::own::{OwnFigures, Usage};
 use crate::publish::{Names, Publisher, Readings};
 use crate::snapshot::Snapshot;
-use crate::status::Board;
+use crate::status::{Board, Kind, State};
+use crate::vm::Machines;
 use crate::waits::Waits;
 
 /// Directories a scan of the cgroup tree takes at most.
@@ -51,6 +52,8 @@ pub struct Last {
     pub entries: [u64; 3],
     /// Kernel-side losses so far.
     pub losses: [u64; 8],
+    /// What was left out so far, by the value of the attribute `podscope.drop.reason`; the log is not counted here.
+    pub dropped: Vec<(&'static str, u64)>,
 }
 
 /// Reads, accounts and publishes.
@@ -73,6 +76,7 @@ pub struct Collector {
     usage: Usage,
     /// What was published last, for as long as anybody has it.
     published: Weak<Snapshot>,
+    machines: Machines,
 }
 
 impl Collector {
@@ -105,6 +109,7 @@ impl Collector {
             descriptors: Schedule::default(),
             usage: Usage::default(),
             published: Weak::new(),
+            machines: Machines::default(),
         }
     }
 
@@ -162,13 +167,19 @@ impl Collector {
             accounting.restart(&renamed);
             self.publisher.rename(&renamed, self.published.upgrade().as_deref(), &now);
             self.waits.restart(&renamed);
+            self.machines.restart(&renamed);
         }
 
         accounting.begin(now);
         last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
+        self.kernel.reserve_books(last.entries[0])?;
         last.entries[1] = self.kernel.closed.for_each(|key, closed| accounting.take_closed(key, closed))? as u64;
         clock.end(0);
-        let tasks = self.kernel.tasks(|record| accounting.take_task(record));
+        let (machines, pass) = (&mut self.machines, accounting.pass);
+        let tasks = self.kernel.tasks(|record| {
+            accounting.take_task(record);
+            machines.take_task(record, pass);
+        });
         clock.end(1);
 
         let outcome = settle(accounting, attribution, now.monotonic_ns);
@@ -176,6 +187,7 @@ impl Collector {
         self.unnamed_groups = outcome.unowned_processes > 0;
         self.retire(accounting, &outcome, now.monotonic_ns);
         self.learn_names(accounting, names);
+        self.machines.update(accounting, attribution, names, "/proc".as_ref());
         attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
@@ -183,9 +195,11 @@ impl Collector {
         clock.end(2);
         self.count_descriptors(accounting, now.monotonic_ns);
         clock.end(3);
-        let resources = self.publisher.resources(accounting, attribution, names, &outcome.ended, readings);
+        let resources =
+            self.publisher.resources(accounting, attribution, names, &self.machines, &outcome.ended, readings);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
+        last.dropped = self.dropped(accounting, attribution);
         clock.end(4);
         last.phases = clock.seconds;
         // Without the iterator the books still tell of what has ended, and the cgroups of all.
@@ -231,7 +245,16 @@ impl Collector {
 
     /// What the agent publishes about itself, as far as the collection knows it.
     pub fn own(&mut self, board: &Board) -> OwnFigures {
-        self.usage.refresh("/proc".as_ref());
+        let proc = match self.usage.refresh("/proc".as_ref()) {
+            Ok(()) => State::Up,
+            Err(error) => State::Absent {
+                reason: format!(
+                    "cannot read /proc/self/status: {error}; counts of descriptors and the agent's own CPU time and \
+                     memory wait; is the host's /proc mounted?"
+                ),
+            },
+        };
+        board.set(Kind::Source, "proc", proc);
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let last = &shared.last;
         let [books, closed, cgroups] = last.entries;
@@ -247,8 +270,25 @@ impl Collector {
             map_entries: vec![("books", books), ("closed", closed), ("cgroups", cgroups)],
             map_capacities: self.kernel.capacities().to_vec(),
             losses: last.losses,
+            dropped: last.dropped.clone(),
+            unowned_ns: shared.accounting.unowned.run_ns,
             ..OwnFigures::default()
         }
+    }
+
+    fn dropped(&self, accounting: &Accounting, attribution: &Attribution) -> Vec<(&'static str, u64)> {
+        let runtime = attribution.runtime().stats();
+        vec![
+            ("process", accounting.processes_dropped),
+            ("ended_series", self.publisher.lingering_dropped),
+            ("cgroup_name", attribution.tree.dropped()),
+            ("oom_kill", self.oom_kills.dropped()),
+            ("kmsg_record", self.kmsg.lost()),
+            ("container", runtime.evictions),
+            ("label", runtime.truncated_labels),
+            ("runtime_answer", runtime.malformed),
+            ("runtime_request", runtime.requests_dropped),
+        ]
     }
 
     /// Walks the cgroup tree where a name is missing, and now and then in case an event was lost.

@@ -1,9 +1,10 @@
 //! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
 
+mod identity;
+
 use std::collections::VecDeque;
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use foldhash::{HashMap, HashMapExt};
 use podscope_abi::{Counters, Histogram};
@@ -14,7 +15,12 @@ use crate::accounting::split::CpuSplit;
 use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Process, ProcessKey};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
+use crate::detail::Detail;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
+use crate::vm::{Machine, Machines};
+
+pub use identity::rfc3339;
+use identity::{created_ns, exe_name, identify, identify_launcher};
 
 /// The executable name of what has no series of its own.
 pub const OTHER: &str = "_other";
@@ -40,6 +46,9 @@ enum Subject {
     Process(ProcessKey, ContainerKey, u64),
     Executable(ContainerKey, u64),
     Container(ContainerKey),
+    /// By pod, with the name: that may come late.
+    Vm(Arc<str>, Arc<str>),
+    Vcpu(Arc<str>, Arc<str>, u32),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.
@@ -80,6 +89,7 @@ pub struct Publisher {
     node: Arc<str>,
     page: u64,
     linger_ns: u64,
+    detail: Detail,
     attributes: HashMap<Subject, (Arc<Attributes>, u64)>,
     own_cpu: HashMap<ContainerKey, OwnCpu>,
     lingering: VecDeque<(u64, Arc<Resource>)>,
@@ -88,12 +98,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// `page`: bytes of a page; `linger_ns`: how long an ended series stays on `/metrics`.
-    pub fn new(node: &str, page: u64, linger_ns: u64) -> Self {
+    /// `page`: bytes of a page; `linger_ns`: how long an ended series stays on `/metrics`; `detail`: what is measured.
+    pub fn new(node: &str, page: u64, linger_ns: u64, detail: Detail) -> Self {
         Self {
             node: node.into(),
             page,
             linger_ns,
+            detail,
             attributes: HashMap::new(),
             own_cpu: HashMap::new(),
             lingering: VecDeque::new(),
@@ -107,6 +118,7 @@ impl Publisher {
         accounting: &Accounting,
         attribution: &Attribution,
         names: &Names,
+        machines: &Machines,
         ended: &[Ended],
         mut readings: Readings,
     ) -> Vec<Resource> {
@@ -116,19 +128,21 @@ impl Publisher {
             if matches!(attribution.identity(key), Identity::Waiting) {
                 continue;
             }
-            self.container(key, container, attribution, names, &mut readings, &now, &mut resources);
+            self.container(key, container, attribution, names, machines, &mut readings, &now, &mut resources);
         }
         for (key, process) in &accounting.processes {
-            if let Some(resource) = self.process(key, process, attribution, names, &now, false) {
+            if let Some(resource) = self.process(key, process, attribution, names, machines, &now, false) {
                 resources.push(resource);
             }
         }
         for Ended { key, process } in ended {
-            if let Some(resource) = self.process(key, process, attribution, names, &now, true) {
+            if let Some(resource) = self.process(key, process, attribution, names, machines, &now, true) {
                 resources.push(resource);
             }
         }
         self.pods(attribution, &readings, &now, &mut resources);
+        self.machines(machines, &now, &mut resources);
+        self.detail.leave_out(&mut resources);
         self.forget(accounting);
         resources
     }
@@ -164,6 +178,7 @@ impl Publisher {
         container: &Container,
         attribution: &Attribution,
         names: &Names,
+        machines: &Machines,
         readings: &mut Readings,
         now: &Moment,
         to: &mut Vec<Resource>,
@@ -196,6 +211,9 @@ impl Publisher {
             let name = exe_name(names, exe);
             let attributes = self.attributes_of(Subject::Executable(key.clone(), exe), now, |list| {
                 identify(identity, list);
+                if let Some(role) = machines.role(key, exe) {
+                    list.push(ResourceAttribute::label("podscope.vm.role", role.name()));
+                }
                 list.push(ResourceAttribute::label("process.executable.name", name));
             });
             if exe == podscope_abi::EXE_OTHER {
@@ -239,12 +257,14 @@ impl Publisher {
         (Some(own.split), Some(gap - own.gap))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all of them are the running collection")]
     fn process(
         &mut self,
         key: &ProcessKey,
         process: &Process,
         attribution: &Attribution,
         names: &Names,
+        machines: &Machines,
         now: &Moment,
         ended: bool,
     ) -> Option<Resource> {
@@ -254,6 +274,9 @@ impl Publisher {
         let identity = attribution.identity(&series.container);
         let attributes = self.attributes_of(subject, now, |list| {
             identify(identity, list);
+            if let Some(role) = machines.role(&series.container, series.exe) {
+                list.push(ResourceAttribute::label("podscope.vm.role", role.name()));
+            }
             list.push(ResourceAttribute::label("process.executable.name", exe_name(names, series.exe)));
             list.push(ResourceAttribute::label_int("process.pid", i64::from(key.tgid)));
             list.push(ResourceAttribute::int("process.parent_pid", i64::from(process.ppid)));
@@ -283,6 +306,40 @@ impl Publisher {
                 kernel_start_ns: pod.created_at_ns,
                 ended: false,
                 points: points::pod(figures, Some(now.unix_ns.saturating_sub(pod.created_at_ns))),
+            });
+        }
+    }
+
+    fn machines(&mut self, machines: &Machines, now: &Moment, to: &mut Vec<Resource>) {
+        for (key, machine) in machines.all() {
+            let subject = Subject::Vm(Arc::clone(key), Arc::clone(&machine.vm.name));
+            let attributes = self.attributes_of(subject, now, |list| identify_launcher(key, machine, list));
+            to.push(Resource {
+                entity: Entity::Vm,
+                attributes,
+                start_ns: machine.sums.start_ns,
+                kernel_start_ns: machine.sums.start_ns,
+                ended: false,
+                points: machine.sums.points(machine.emulator.as_ref(), &machine.threads, self.page),
+            });
+            self.vcpus(key, machine, now, to);
+        }
+    }
+
+    fn vcpus(&mut self, key: &Arc<str>, machine: &Machine, now: &Moment, to: &mut Vec<Resource>) {
+        for (number, points) in machine.threads.vcpus() {
+            let subject = Subject::Vcpu(Arc::clone(key), Arc::clone(&machine.vm.name), number);
+            let attributes = self.attributes_of(subject, now, |list| {
+                identify_launcher(key, machine, list);
+                list.push(ResourceAttribute::label_int("podscope.vm.vcpu.id", i64::from(number)));
+            });
+            to.push(Resource {
+                entity: Entity::Vcpu,
+                attributes,
+                start_ns: machine.sums.start_ns,
+                kernel_start_ns: machine.sums.start_ns,
+                ended: false,
+                points,
             });
         }
     }
@@ -330,59 +387,6 @@ impl Publisher {
     }
 }
 
-/// When the container or pod was made, where that is known.
-fn created_ns(identity: &Identity) -> Option<u64> {
-    match identity {
-        Identity::Named(meta) => Some(meta.started_at_ns.unwrap_or(meta.created_at_ns)),
-        Identity::Pod(pod) => Some(pod.created_at_ns),
-        _ => None,
-    }
-}
-
-/// The attributes of a container's identity.
-fn identify(identity: &Identity, list: &mut Vec<ResourceAttribute>) {
-    let label = |list: &mut Vec<_>, key, value: &Arc<str>| list.push(ResourceAttribute::label(key, Arc::clone(value)));
-    match identity {
-        Identity::Host | Identity::Waiting => {}
-        Identity::Named(meta) => {
-            label(list, "k8s.namespace.name", &meta.pod.namespace);
-            label(list, "k8s.pod.name", &meta.pod.name);
-            label(list, "k8s.pod.uid", &meta.pod.uid);
-            label(list, "k8s.container.name", &meta.name);
-            label(list, "container.id", &meta.id);
-            if !meta.image.is_empty() {
-                list.push(ResourceAttribute::text("container.image.name", Arc::clone(&meta.image)));
-            }
-        }
-        Identity::Pod(pod) => {
-            label(list, "k8s.namespace.name", &pod.namespace);
-            label(list, "k8s.pod.name", &pod.name);
-            label(list, "k8s.pod.uid", &pod.uid);
-        }
-        Identity::ByPath { container, pod } => {
-            if let Some(uid) = pod {
-                label(list, "k8s.pod.uid", uid);
-            }
-            if let Some(id) = container {
-                label(list, "container.id", id);
-            }
-        }
-    }
-}
-
-fn exe_name(names: &Names, exe: u64) -> Arc<str> {
-    match names.get(&exe) {
-        _ if exe == podscope_abi::EXE_OTHER => OTHER.into(),
-        Some(name) => Arc::clone(name),
-        None => "_unknown".into(),
-    }
-}
-
-/// A Unix time in ns as RFC 3339 in UTC, to the millisecond.
-pub fn rfc3339(unix_ns: u64) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_cgroup_that_has_gone_is_continued_with_its_books() {
-        let mut publisher = Publisher::new("node", 4096, 0);
+        let mut publisher = Publisher::new("node", 4096, 0, Detail::default());
         let key = ContainerKey::Container("id".into());
         let mut container = Container::default();
         container.from_birth = true;
@@ -412,7 +416,7 @@ mod tests {
     #[test]
     fn a_name_that_changes_leaves_its_series_for_a_while() {
         const LINGER: u64 = 100;
-        let mut publisher = Publisher::new("node", 4096, LINGER);
+        let mut publisher = Publisher::new("node", 4096, LINGER, Detail::default());
         let key = ContainerKey::Container("id".into());
         let at = |monotonic_ns| Moment { monotonic_ns, ..Moment::default() };
         let attributes = publisher.attributes_of(Subject::Container(key.clone()), &at(1), |_| ());

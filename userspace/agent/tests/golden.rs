@@ -16,11 +16,13 @@ use podscope_abi::{Book, BookKey, Closed, ClosedKey, Counters, Histogram, Lives,
 use podscope_agent::accounting::{Accounting, ContainerKey, Limits, Moment, Policy};
 use podscope_agent::attribution::{Attribution, Identity};
 use podscope_agent::cgroup::{Group, Layout, Reader, Tree};
+use podscope_agent::detail::Detail;
 use podscope_agent::export::prometheus::{Format, render};
 use podscope_agent::publish::{Names, Publisher, Readings};
 use podscope_agent::runtime::{self, SocketChoice};
 use podscope_agent::snapshot::Snapshot;
 use podscope_agent::status::Board;
+use podscope_agent::vm::Machines;
 use support::fake::{FakeRuntime, Manner};
 use support::recorded::{LIST_CONTAINERS, LIST_SANDBOXES, VERSION};
 
@@ -171,7 +173,7 @@ async fn the_page_is_as_committed() {
     let mut attribution = Attribution::new(tree, handle);
     attribution.note_pod(POD_CGROUP);
     let mut accounting = Accounting::new(Limits::default());
-    let mut publisher = Publisher::new("node-1", 4096, 120 * SECOND);
+    let mut publisher = Publisher::new("node-1", 4096, 120 * SECOND, Detail::default());
     let names = Names::from_iter([(APP, "app".into()), (HELPER, "sh".into())]);
 
     let mut page = Vec::new();
@@ -190,7 +192,7 @@ async fn the_page_is_as_committed() {
         let mut waits = Histogram::EMPTY;
         (waits.zero, waits.buckets[40], waits.buckets[100], waits.over, waits.sum_ns) = (5, 4, 3, 1, 77 * SECOND);
         readings.waits.insert(container, Box::new(waits));
-        let resources = publisher.resources(&accounting, &attribution, &names, &ended, readings);
+        let resources = publisher.resources(&accounting, &attribution, &names, &Machines::default(), &ended, readings);
         let lingering = publisher.lingering(&resources, &moment(seconds));
         page.clear();
         render(&Snapshot { time_ns: moment(seconds).unix_ns, resources, lingering }, Format::Text004, &mut page);

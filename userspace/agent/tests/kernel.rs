@@ -19,7 +19,7 @@ use podscope_agent::cgroup::{Layout, Reader};
 use podscope_agent::kernel::offsets::Wishes;
 use podscope_agent::kernel::{Event, Events, Kernel, Options};
 use podscope_agent::status::{Board, Kind};
-use xtask::setup::{Cache, image};
+use xtask::setup::{self, Cache};
 
 /// The promise: how far our sum of CPU time may be off the kernel's.
 const TOLERANCE: f64 = 0.001;
@@ -35,6 +35,14 @@ impl Group {
     fn new(layout: &Layout, name: &str) -> Self {
         let path = format!("/podscope-{name}-{}", std::process::id());
         let dir = layout.accounting.mount.directory(&path).unwrap();
+        std::fs::create_dir(&dir).unwrap();
+        let id = std::fs::metadata(&dir).unwrap().ino();
+        Self { dir, path, id }
+    }
+
+    /// A group within this one.
+    fn below(&self, name: &str) -> Self {
+        let (dir, path) = (self.dir.join(name), format!("{}/{name}", self.path));
         std::fs::create_dir(&dir).unwrap();
         let id = std::fs::metadata(&dir).unwrap().ino();
         Self { dir, path, id }
@@ -75,7 +83,7 @@ impl Drop for Spinner {
 fn options<'a>(layout: &Layout, board: &Board) -> Options<'a> {
     let accounting = &layout.accounting;
     Options {
-        wishes: Wishes { controller: accounting.controller, hierarchy: accounting.hierarchy, trace_wait: false },
+        wishes: Wishes { controller: accounting.controller, hierarchy: accounting.hierarchy, ..Wishes::default() },
         max_tasks: 16_384,
         max_cgroups: 256,
         max_books: 4096,
@@ -161,6 +169,11 @@ fn closes_every_short_process_with_a_hash() {
 }
 
 #[test]
+fn closes_every_short_process_without_scheduling_detail() {
+    conserves("closing", |options| options.wishes.closing_only = true);
+}
+
+#[test]
 fn a_traced_wait_is_the_kernels_own() {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
     let (mut kernel, _events, board) = load(&layout, |options| options.wishes.trace_wait = true);
@@ -197,8 +210,17 @@ fn a_traced_wait_is_the_kernels_own() {
 
 #[test]
 fn reports_cgroups_and_moves_between_them() {
+    reports_moves(|_| {});
+}
+
+#[test]
+fn reports_cgroups_and_moves_without_scheduling_detail() {
+    reports_moves(|options| options.wishes.closing_only = true);
+}
+
+fn reports_moves(change: impl FnOnce(&mut Options<'_>)) {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
-    let (mut kernel, mut events, _board) = load(&layout, |_| {});
+    let (mut kernel, mut events, _board) = load(&layout, change);
     let (first, second) = (Group::new(&layout, "first"), Group::new(&layout, "second"));
     let spin = |n: u32| format!("i=0; while [ $i -lt {n} ]; do i=$((i+1)); done");
     first.run(&format!("{}; echo $$ > {}/cgroup.procs; {}", spin(300_000), second.dir.display(), spin(150_000)));
@@ -231,13 +253,110 @@ fn reports_cgroups_and_moves_between_them() {
     assert!(seen.iter().any(|event| matches!(event, Event::CgroupRemoved { .. })), "{seen:?}");
 }
 
+/// A process with so many threads that burn CPU time is moved to and fro: of a group only the leader's move is
+/// reported, and no collection looks in between.
+fn moves_to_and_fro(threads: usize) -> Kernel {
+    const PROGRAM: &str = r#"
+import hashlib, os, sys, threading, time
+stop = False
+def burn(span):
+    end = time.monotonic() + span
+    while not stop and time.monotonic() < end: hashlib.pbkdf2_hmac("sha256", b"p", b"s", 2000)
+threads = [threading.Thread(target=burn, args=(60,)) for _ in range(int(sys.argv[1]) - 1)]
+[t.start() for t in threads]
+for to in (sys.argv[3], sys.argv[2], sys.argv[3], sys.argv[2]):
+    burn(0.3)
+    open(to + "/cgroup.procs", "w").write(str(os.getpid()))
+stop = True
+[t.join() for t in threads]
+"#;
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, _events, _board) = load(&layout, |options| options.wishes.closing_only = true);
+    let (first, second) = (Group::new(&layout, "fro"), Group::new(&layout, "to"));
+    let dirs = format!("{} {}", first.dir.display(), second.dir.display());
+    first.run(&format!("exec python3 -c '{PROGRAM}' {threads} {dirs}"));
+    assert!(threads == 1 || kernel.moves_are_open());
+    let mut reader = Reader::new(&layout);
+    let (mut all_own, mut all_ours) = (0.0, 0.0);
+    for group in [&first, &second] {
+        let own = reader.cpu_usage_ns(&group.path).unwrap() as f64;
+        let ours = sums(&mut kernel, group).run_ns as f64;
+        println!("{}: books {ours} ns, cgroup {own} ns", group.path);
+        assert!(own > 150e6, "{} has hardly worked: {own} ns", group.path);
+        // A thread is found moved when it next leaves its CPU: at each move some milliseconds of each thread.
+        assert!((ours - own).abs() < 25e6 * threads as f64, "{}: {ours} and {own}", group.path);
+        all_own += own;
+        all_ours += ours;
+    }
+    assert!((all_ours / all_own - 1.0_f64).abs() < 0.001, "{all_ours} and {all_own}");
+    kernel
+}
+
+#[test]
+fn a_process_moved_again_and_again_leaves_its_time_where_it_burned_it_without_scheduling_detail() {
+    moves_to_and_fro(1);
+}
+
+#[test]
+fn threads_moved_again_and_again_leave_their_time_where_they_burned_it_without_scheduling_detail() {
+    let mut kernel = moves_to_and_fro(4);
+    let settled = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        kernel.tasks(|_| {}).unwrap();
+        !kernel.moves_are_open()
+    });
+    assert!(settled, "moves are looked for though every moved thread is known");
+}
+
+#[test]
+fn a_thread_that_moves_takes_nothing_along() {
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, _events, _board) = load(&layout, |_| {});
+    // Version 2 moves single threads within a subtree alone, whose groups say so.
+    let outer = Group::new(&layout, "moving");
+    let groups = ["one", "two"].map(|name| outer.below(name));
+    let v2 = !outer.dir.join("tasks").exists();
+    groups.iter().filter(|_| v2).for_each(|group| std::fs::write(group.dir.join("cgroup.type"), "threaded").unwrap());
+    let threads = if v2 { "cgroup.threads" } else { "tasks" };
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", if v2 { &outer } else { &groups[0] }.dir.display());
+    let program = setup::load::program(&Cache::locate().unwrap()).unwrap();
+    let mut command = Command::new("sh");
+    let process =
+        Spinner(command.args(["-c", &enter, "sh"]).arg(program).args(["threads", "2", "1200", "1"]).spawn().unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", process.0.id())).unwrap().flatten();
+    let mut tasks: Vec<u32> = tasks.map(|entry| entry.file_name().to_string_lossy().parse().unwrap()).collect();
+    tasks.sort_unstable();
+    let [_main, stays, moves] = tasks[..] else { panic!("{tasks:?}") };
+    let put = |task: u32, group: &Group| std::fs::write(group.dir.join(threads), task.to_string()).unwrap();
+    put(stays, &groups[0]);
+    for _ in 0..3 {
+        for group in [&groups[1], &groups[0]] {
+            put(moves, group);
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+    let mut process = process;
+    assert!(process.0.wait().unwrap().success());
+    // A thread may be waited for before it has left its CPU for good.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let mut reader = Reader::new(&layout);
+    for group in &groups {
+        let own = reader.cpu_usage_ns(&group.path).unwrap() as f64;
+        let ours = sums(&mut kernel, group).run_ns as f64;
+        println!("{}: books {ours} ns, cgroup {own} ns", group.path);
+        // As above, for each of six moves and the entry.
+        assert!(own > 10e6 && (ours - own).abs() < 7.0 * 4e6, "{}: {ours} and {own}", group.path);
+    }
+}
+
 #[test]
 fn takes_threads_that_end_together_and_counts_the_exit_once() {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
     let (mut kernel, _events, _board) = load(&layout, |_| {});
     let group = Group::new(&layout, "threads");
-    let load = image::load(&Cache::locate().unwrap()).unwrap();
-    group.run(&format!("for i in $(seq 100); do {} together 8 1; done", load.display()));
+    let program = setup::load::program(&Cache::locate().unwrap()).unwrap();
+    group.run(&format!("for i in $(seq 100); do {} together 8 1; done", program.display()));
     let (ours, own) = settled(&mut kernel, &layout, &group);
     assert_eq!(kernel.losses(), [0; 8]);
     assert!((ours as f64 / own as f64 - 1.0).abs() < TOLERANCE, "{ours} and {own}");

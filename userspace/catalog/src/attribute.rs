@@ -36,6 +36,12 @@ attributes! {
     PRESSURE_RESOURCE = "podscope.pressure.resource" ["cpu", "memory", "io"];
     /// Some or all tasks stalled.
     PRESSURE_KIND = "podscope.pressure.kind" ["some", "full"];
+    /// What a process of a virtual machine's launcher pod is there for.
+    VM_ROLE = "podscope.vm.role" [
+        "monitor", "launcher", "libvirt", "log", "emulator", "swtpm", "passt", "virtiofsd", "other",
+    ];
+    /// What a thread of a virtual machine's emulator is there for.
+    VM_THREAD_CLASS = "podscope.vm.thread.class" ["vcpu", "io", "vhost", "migration", "worker", "emulator"];
     /// Whose limit an OOM kill enforced.
     OOM_SCOPE = "podscope.oom.scope" ["container", "pod", "node", "other", "unknown"];
     /// A kernel program.
@@ -52,6 +58,15 @@ attributes! {
     LOSS = "podscope.loss.reason" [
         "task_state", "closing", "book", "closed", "cgroup", "exe", "event", "record",
     ];
+    /// What the agent's own bounds, or a fault, made it leave out.
+    DROP = "podscope.drop.reason" [
+        "process", "ended_series", "cgroup_name", "oom_kill", "kmsg_record",
+        "container", "label", "runtime_answer", "runtime_request", "log_line",
+    ];
+    /// Why the HTTP endpoint refused something or cut it off.
+    HTTP_REFUSAL = "podscope.http.refusal.reason" [
+        "full", "displaced", "slow", "header", "body", "malformed", "handshake",
+    ];
     /// Why a process has no pod.
     UNATTRIBUTED = "podscope.unattributed.reason" [
         "no_cgroup_path", "no_runtime", "unknown_container", "pod_without_container",
@@ -60,6 +75,8 @@ attributes! {
     EXPORT_RESULT = "podscope.export.result" ["sent", "rejected", "failed", "dropped"];
     /// Part of a collection.
     PHASE = "podscope.collection.phase" ["books", "tasks", "cgroups", "proc", "account"];
-    /// Something the agent reads from or writes to.
-    AGENT_SOURCE = "podscope.source" ["btf", "cgroup", "runtime", "containerd", "kmsg", "otlp", "http"];
+    /// Something the agent reads from or writes to, or what confines it.
+    AGENT_SOURCE = "podscope.source" [
+        "btf", "cgroup", "runtime", "containerd", "kmsg", "proc", "otlp", "http", "log", "seccomp", "landlock",
+    ];
 }

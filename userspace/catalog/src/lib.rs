@@ -99,13 +99,18 @@ pub enum Entity {
     Container,
     /// A pod.
     Pod,
+    /// A virtual machine: all processes of its launcher pod.
+    Vm,
+    /// A virtual CPU of a virtual machine.
+    Vcpu,
     /// The agent itself.
     Agent,
 }
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 5] = [Entity::Process, Entity::Executable, Entity::Container, Entity::Pod, Entity::Agent];
+    pub const ALL: [Entity; 7] =
+        [Entity::Process, Entity::Executable, Entity::Container, Entity::Pod, Entity::Vm, Entity::Vcpu, Entity::Agent];
 
     /// Its name in the reference.
     pub const fn name(self) -> &'static str {
@@ -114,6 +119,8 @@ impl Entity {
             Entity::Executable => "executable",
             Entity::Container => "container",
             Entity::Pod => "pod",
+            Entity::Vm => "vm",
+            Entity::Vcpu => "vcpu",
             Entity::Agent => "agent",
         }
     }
@@ -125,17 +132,30 @@ impl Entity {
             "k8s.namespace.name",
             "k8s.pod.name",
             "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
             "k8s.container.name",
             "container.id",
+            "podscope.vm.role",
             "process.executable.name",
             "process.pid",
         ];
+        const VCPU: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "podscope.vm.vcpu.id",
+        ];
         let count = match self {
             Entity::Agent => 1,
-            Entity::Pod => 4,
-            Entity::Container => 6,
-            Entity::Executable => 7,
-            Entity::Process => 8,
+            Entity::Pod | Entity::Vm => 6,
+            Entity::Container => 8,
+            Entity::Executable => 10,
+            Entity::Process => 11,
+            Entity::Vcpu => return VCPU,
         };
         ALL.split_at(count).0
     }
@@ -153,6 +173,11 @@ impl Entity {
             }
             Entity::Container => "A container; the host's processes outside of pods count as one without names.",
             Entity::Pod => "A pod, by its own cgroup.",
+            Entity::Vm => {
+                "A KubeVirt virtual machine: all processes of its launcher pod, living and ended, by what they are there \
+                 for."
+            }
+            Entity::Vcpu => "A virtual CPU: a thread of the emulator.",
             Entity::Agent => "The agent itself.",
         }
     }

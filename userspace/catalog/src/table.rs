@@ -160,6 +160,39 @@ metrics! {
     /// Time since the pod's sandbox was made.
     POD_UPTIME = "k8s.pod.uptime", "s", Gauge Double, Pod, Agent;
 
+    /// CPU time of the virtual machine's processes, living and ended, by what they are there for.
+    VM_CPU_TIME = "podscope.vm.cpu.time", "s", Counter Double, Vm, Books, [VM_ROLE, CPU_MODE];
+    /// Run-queue wait of the virtual machine's processes, living and ended, by what they are there for.
+    VM_RUN_QUEUE_WAIT_TIME = "podscope.vm.run_queue.wait.time", "s", Counter Double, Vm, Books, [VM_ROLE];
+    /// Uninterruptible sleep of the virtual machine's processes, living and ended, by what they are there for.
+    VM_BLOCKED_TIME = "podscope.vm.blocked.time", "s", Counter Double, Vm, Books, [VM_ROLE];
+    /// Resident memory of the virtual machine's processes, hugetlb pages included, by what they are there for.
+    VM_MEMORY_USAGE = "podscope.vm.memory.usage", "By", UpDownCounter Int, Vm, Memory, [VM_ROLE];
+    /// Living processes of the virtual machine by what they are there for.
+    VM_PROCESS_COUNT = "podscope.vm.process.count", "{process}", UpDownCounter Int, Vm, Task, [VM_ROLE];
+    /// Memory that the guest was started with, by the emulator's arguments.
+    VM_GUEST_MEMORY_SIZE = "podscope.vm.guest.memory.size", "By", Gauge Int, Vm, Proc;
+    /// Virtual CPUs that the guest was started with, by the emulator's arguments.
+    VM_VCPU_COUNT = "podscope.vm.vcpu.count", "{vcpu}", Gauge Int, Vm, Proc;
+
+    /// CPU time of the emulator's threads, living and ended, by what they are there for; what ended threads have used since the last collection counts as the emulator's.
+    VM_THREAD_CPU_TIME = "podscope.vm.thread.cpu.time", "s", Counter Double, Vm, Task, [VM_THREAD_CLASS];
+    /// Run-queue wait of the emulator's threads, living and ended, by what they are there for.
+    VM_THREAD_RUN_QUEUE_WAIT_TIME = "podscope.vm.thread.run_queue.wait.time", "s", Counter Double, Vm, Task, [VM_THREAD_CLASS];
+    /// Living threads of the emulator by what they are there for.
+    VM_THREAD_COUNT = "podscope.vm.thread.count", "{thread}", UpDownCounter Int, Vm, Task, [VM_THREAD_CLASS];
+
+    /// Time the virtual CPU's thread was on a CPU.
+    VCPU_CPU_TIME = "podscope.vm.vcpu.cpu.time", "s", Counter Double, Vcpu, Task;
+    /// Time the virtual CPU was ready to run but its thread waited for a CPU: CPU ready, or steal as the guest sees it.
+    VCPU_READY_TIME = "podscope.vm.vcpu.ready.time", "s", Counter Double, Vcpu, Task;
+    /// Uninterruptible sleep of the virtual CPU's thread.
+    VCPU_BLOCKED_TIME = "podscope.vm.vcpu.blocked.time", "s", Counter Double, Vcpu, Traced;
+    /// Context switches of the virtual CPU's thread.
+    VCPU_CONTEXT_SWITCHES = "podscope.vm.vcpu.context_switches", "{context_switch}", Counter Int, Vcpu, Task, [SWITCH_TYPE];
+    /// Moves of the virtual CPU's thread to another CPU.
+    VCPU_MIGRATIONS = "podscope.vm.vcpu.migrations", "{migration}", Counter Int, Vcpu, Task;
+
     /// CPU time of the agent itself, without its kernel programs.
     AGENT_CPU_TIME = "podscope.agent.cpu.time", "s", Counter Double, Agent, Agent, [CPU_MODE];
     /// Resident memory of the agent itself.
@@ -190,14 +223,18 @@ metrics! {
     AGENT_MAP_CAPACITY = "podscope.agent.bpf.map.capacity", "{entry}", UpDownCounter Int, Agent, Agent, [MAP];
     /// What the kernel programs could not keep.
     AGENT_LOSSES = "podscope.agent.losses", "{loss}", Counter Int, Agent, Agent, [LOSS];
+    /// What the agent itself left out because of its bounds or of a fault.
+    AGENT_DROPPED = "podscope.agent.dropped", "{drop}", Counter Int, Agent, Agent, [DROP];
+    /// CPU time of processes whose cgroup was removed before its path was known; it is in no container.
+    AGENT_UNOWNED_CPU_TIME = "podscope.agent.unowned.cpu.time", "s", Counter Double, Agent, Agent;
     /// OTLP requests by what became of them.
     AGENT_EXPORT_REQUESTS = "podscope.agent.export.requests", "{request}", Counter Int, Agent, Agent, [EXPORT_RESULT];
     /// OTLP data points by what became of them.
     AGENT_EXPORT_POINTS = "podscope.agent.export.points", "{data_point}", Counter Int, Agent, Agent, [EXPORT_RESULT];
     /// HTTP requests answered.
     AGENT_HTTP_REQUESTS = "podscope.agent.http.requests", "{request}", Counter Int, Agent, Agent;
-    /// HTTP connections closed unserved because too many were open.
-    AGENT_HTTP_REFUSED = "podscope.agent.http.connections.refused", "{connection}", Counter Int, Agent, Agent;
+    /// What the HTTP endpoint refused or cut off.
+    AGENT_HTTP_REFUSED = "podscope.agent.http.refused", "{refusal}", Counter Int, Agent, Agent, [HTTP_REFUSAL];
 }
 
 impl MetricId {

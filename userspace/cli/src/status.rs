@@ -39,6 +39,10 @@ pub fn page(status: &Status) -> String {
     if let Some(note) = &status.namespace_note {
         line("note", note);
     }
+    let absent: Vec<&str> = status.scheduling_detail.absent.iter().map(|name| &**name).collect();
+    if !absent.is_empty() {
+        line("detail", &format!("of scheduling is switched off: no {}", absent.join(", ")));
+    }
     for (label, parts) in [("probes", &status.probes), ("sources", &status.sources)] {
         let up: Vec<&str> = parts.iter().filter(|part| &*part.state == "up").map(|part| &*part.name).collect();
         line(label, &if up.is_empty() { "none up".into() } else { format!("up: {}", up.join(", ")) });
@@ -46,7 +50,8 @@ pub fn page(status: &Status) -> String {
             line("", &missing(part));
         }
     }
-    for (label, counts) in [("unattributed", &status.unattributed), ("lost", &status.losses)] {
+    let counted = [("unattributed", &status.unattributed), ("lost", &status.losses), ("dropped", &status.dropped)];
+    for (label, counts) in counted {
         if let Some(text) = nonzero(counts) {
             line(label, &text);
         }
@@ -88,4 +93,23 @@ fn nonzero(counts: &BTreeMap<Text, u64>) -> Option<String> {
     let counts: Vec<String> =
         counts.iter().filter(|(_, count)| **count > 0).map(|(what, count)| format!("{what} {count}")).collect();
     (!counts.is_empty()).then(|| counts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_without_scheduling_detail_is_named() {
+        let of = |detail: &str| {
+            let status: Status = serde_json::from_str(&format!("{{\"scheduling_detail\": {detail}}}")).unwrap();
+            page(&status)
+        };
+        let said = of(r#"{"on": false, "absent": ["podscope.process.blocked.time"]}"#);
+        assert!(
+            said.contains("detail        of scheduling is switched off: no podscope.process.blocked.time"),
+            "{said}"
+        );
+        assert!(!of(r#"{"on": true, "absent": []}"#).contains("detail"));
+    }
 }

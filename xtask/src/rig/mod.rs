@@ -15,7 +15,6 @@
 //! # }
 //! ```
 
-pub mod cgroup;
 mod containerd;
 mod demo;
 mod janitor;
@@ -33,6 +32,7 @@ pub use self::pod::{Container, ContainerSpec, Output, Pod, PodSpec, Qos};
 
 use self::containerd::Containerd;
 use self::janitor::Janitor;
+pub use crate::cgroup;
 use crate::cmd;
 pub use crate::driver::Driver;
 pub use crate::setup::image::IMAGE;

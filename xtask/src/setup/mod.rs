@@ -5,6 +5,7 @@
 
 pub mod image;
 pub mod linker;
+pub mod load;
 pub mod packages;
 pub mod suite;
 pub mod toolchain;

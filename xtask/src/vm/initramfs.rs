@@ -12,7 +12,7 @@ use super::archive::Archive;
 use super::kernels::Unpacked;
 use super::programs::Programs;
 use crate::setup::suite::Suite;
-use crate::setup::{Cache, image};
+use crate::setup::{Cache, image, load};
 use crate::{cmd, repository};
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -94,7 +94,7 @@ fn host_programs<W: Write>(archive: &mut Archive<W>, cache: &Cache) -> Result<()
     archive.link("usr/bin/sh", "dash")?;
     // What the rig looks for before it installs anything.
     archive.folder("usr/share/doc/busybox-static")?;
-    for made in [image::archive(cache)?, image::load(cache)?] {
+    for made in [image::archive(cache)?, load::program(cache)?] {
         let below = made.strip_prefix(cache.path("")).context("the rig's file is not in the cache")?;
         archive.copy(&made, &format!("cache/{}", below.display()))?;
     }

@@ -4,7 +4,7 @@
 //! once and dropped. Format: Documentation/bpf/btf.rst.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Where the kernel offers its BTF.
@@ -24,6 +24,11 @@ const KIND_RESTRICT: u32 = 11;
 const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_TYPE_TAG: u32 = 18;
+
+/// How many types may stand for one another. Kernels have fewer than ten; a file that refers to itself has no end.
+const DEEPEST: usize = 32;
+/// Structs without a name that are looked into for one member. `task_struct` has fewer than twenty.
+const MOST_INNER: usize = 256;
 
 /// Why BTF could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +60,13 @@ pub struct Member {
     pub bit_size: u32,
     /// Its type.
     pub type_id: u32,
+}
+
+impl Member {
+    /// Seen from a struct that has the one it is in at `bit_offset`.
+    fn within(self, bit_offset: u32) -> Option<Self> {
+        Some(Self { bit_offset: self.bit_offset.checked_add(bit_offset)?, ..self })
+    }
 }
 
 /// A scanned BTF file.
@@ -91,7 +103,7 @@ impl Btf {
         Self::scan(data).map_err(|reason| BtfError::Format { path: name(), reason })
     }
 
-    fn scan(data: Vec<u8>) -> Result<Self, &'static str> {
+    pub(super) fn scan(data: Vec<u8>) -> Result<Self, &'static str> {
         if data.len() < 24 || u16::from_le_bytes([data[0], data[1]]) != MAGIC || data[2] != 1 {
             return Err("no BTF header of version 1");
         }
@@ -157,13 +169,14 @@ impl Btf {
 
     /// Follows typedefs and qualifiers.
     fn plain(&self, mut id: u32) -> Option<(u32, Header)> {
-        loop {
+        for _ in 0..DEEPEST {
             let head = self.header(id)?;
             match head.kind {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => id = head.size,
                 _ => return Some((id, head)),
             }
         }
+        None
     }
 
     /// Finds `struct.member.member…`, through anonymous structs and unions; alternatives are divided by `|`.
@@ -172,13 +185,13 @@ impl Btf {
             let mut names = path.split('.');
             let outer = self.find_struct(names.next()?)?;
             names.try_fold(Member { bit_offset: 0, bit_size: 0, type_id: outer }, |inside, name| {
-                let found = self.member_of(inside.type_id, name)?;
-                Some(Member { bit_offset: inside.bit_offset + found.bit_offset, ..found })
+                self.member_of(inside.type_id, name, &mut HashSet::new())?.within(inside.bit_offset)
             })
         })
     }
 
-    fn member_of(&self, id: u32, name: &str) -> Option<Member> {
+    /// `searched`: the structs without a name on the way and beside it, each of which is looked into once.
+    fn member_of(&self, id: u32, name: &str, searched: &mut HashSet<u32>) -> Option<Member> {
         let (_, head) = self.plain(id)?;
         if head.kind != KIND_STRUCT && head.kind != KIND_UNION {
             return None;
@@ -191,11 +204,10 @@ impl Btf {
             if self.is_named(member_name, name) {
                 return Some(Member { bit_offset, bit_size, type_id });
             }
-            if !self.is_named(member_name, "") {
+            if !self.is_named(member_name, "") || searched.len() >= MOST_INNER || !searched.insert(type_id) {
                 return None;
             }
-            let inner = self.member_of(type_id, name)?;
-            Some(Member { bit_offset: bit_offset + inner.bit_offset, ..inner })
+            self.member_of(type_id, name, searched)?.within(bit_offset)
         })
     }
 
@@ -293,8 +305,70 @@ fn word(data: &[u8], at: usize) -> u32 {
 }
 
 #[cfg(test)]
+#[path = "../../tests/support/btf.rs"]
+mod made;
+#[cfg(test)]
 mod tests {
     use super::*;
+    use made::{ENUM, STRUCT, TYPEDEF, Types};
+
+    fn scanned(types: Types) -> Btf {
+        Btf::scan(types.finish()).unwrap()
+    }
+
+    #[test]
+    fn a_small_kernel_is_read() {
+        let btf = Btf::scan(made::small_kernel()).unwrap();
+        let offset = |path| btf.member(path).map(|member| member.bit_offset);
+        assert_eq!((offset("task_struct.tgid"), offset("task_struct.se.nr_migrations")), (Some(96), Some(192)));
+        assert_eq!(btf.enumerator("cgroup_subsys_id", "cpuacct_cgrp_id"), Some(2));
+        assert_eq!(btf.tracepoint("sched_switch"), Some(vec![false, true]));
+        let rss = btf.member("mm_struct.rss_stat").unwrap();
+        assert_eq!(btf.array_element(&rss, "percpu_counter"), Some((64, true)));
+    }
+
+    #[test]
+    fn types_that_refer_to_themselves_are_no_end() {
+        let mut types = Types::default();
+        let own = types.add("task_struct", TYPEDEF, 0, 1, &[]);
+        types.structure("outer", &[("x", own, 0)]);
+        // Itself, and two that are in one another, all without a name.
+        let first = 4;
+        types.structure("endless", &[("", 3, 0), ("", first, 0)]);
+        types.structure("", &[("", first + 1, 8)]);
+        types.structure("", &[("", first, 8), ("found", own, 16)]);
+        let btf = scanned(types);
+        assert_eq!(btf.member("outer.x.pid"), None);
+        assert_eq!(btf.member("endless.no_such_member"), None);
+        assert_eq!(btf.member("endless.found").unwrap().bit_offset, 24);
+        assert_eq!(btf.tracepoint("x"), None);
+    }
+
+    #[test]
+    fn many_structs_within_one_another_take_no_time() {
+        // Each has the next one twice: without a bound two to the power of their number.
+        let mut types = Types::default();
+        types.structure("top", &[("", 2, 0), ("", 2, 0)]);
+        for inner in 3..20_000 {
+            types.structure("", &[("", inner, 0), ("", inner, 0)]);
+        }
+        let start = std::time::Instant::now();
+        assert_eq!(scanned(types).member("top.no_such_member"), None);
+        assert!(start.elapsed() < std::time::Duration::from_secs(1));
+    }
+
+    #[test]
+    fn offsets_beyond_all_bounds_are_no_member() {
+        let mut types = Types::default();
+        types.structure("inner", &[("x", 0, u32::MAX)]);
+        types.structure("outer", &[("inner", 1, 8), ("", 1, 8)]);
+        // Members that the file has not.
+        types.add("cut", STRUCT, u32::from(u16::MAX), 8, &[]);
+        types.add("cgroup_subsys_id", ENUM, 3, 4, &[]);
+        let btf = scanned(types);
+        assert_eq!((btf.member("outer.inner.x"), btf.member("outer.x")), (None, None));
+        assert_eq!((btf.member("cut.x"), btf.enumerator("cgroup_subsys_id", "x")), (None, None));
+    }
 
     #[test]
     fn finds_members_of_the_running_kernel() {

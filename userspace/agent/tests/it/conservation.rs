@@ -24,6 +24,14 @@ const TICK: f64 = 0.004;
 
 /// Spinners, threads that die, sleepers, memory, short processes, one after the other and together, for ever.
 const MIXED: &str = "while :; do podscope-load mix 900; podscope-load threads 8 3 5; done";
+/// What comes from looking at every context switch: the beginnings of metrics' names.
+const DETAIL: [&str; 4] = [
+    "podscope_process_blocked_time_",
+    "podscope_executable_blocked_time_",
+    "podscope_container_blocked_time_",
+    "podscope_container_run_queue_wait_seconds_bucket",
+];
+
 /// Processes shorter than 10 ms from two parents at a time, and processes that go on under another name.
 const STORM: &str = "podscope-load forks 0 & podscope-load forks 0 &
     while :; do podscope-load exec-chain other-$((RANDOM % 4)) 5; usleep 20000; done";
@@ -120,12 +128,35 @@ async fn containers(pod: &Pod) -> [Container; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_processes_burn_is_what_their_cgroups_count() {
+    let (agent, page) = conserves(&[]).await;
+    assert_eq!(agent.status()["scheduling_detail"]["on"], true);
+    assert!(DETAIL.iter().all(|name| page.samples.iter().any(|sample| sample.name.starts_with(name))));
+    assert!(agent.get("/top").1.contains("blocked_cores"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_processes_burn_is_what_their_cgroups_count_without_scheduling_detail() {
+    let (agent, page) = conserves(&["--scheduling-detail", "off"]).await;
+    for name in DETAIL {
+        let there = page.samples.iter().find(|sample| sample.name.starts_with(name));
+        assert!(there.is_none(), "published though it is not measured: {there:?}");
+    }
+    let detail = &agent.status()["scheduling_detail"];
+    assert_eq!(detail["on"], false);
+    assert!(detail["absent"].as_array().unwrap().contains(&"podscope.process.blocked.time".into()), "{detail}");
+    assert!(!agent.get("/top").1.contains("blocked_cores"));
+    // The kernel counts it by itself.
+    assert!(page.sum("podscope_process_run_queue_wait_time_seconds_total", &[]) > 0.0);
+}
+
+/// Compares what is published of busy containers with the kernel's own counts, and returns the agent and the last page.
+async fn conserves(flags: &[&str]) -> (Agent, Page) {
     let _turn = turn().await;
     let rig = rig().await;
     let pod = pod(&rig, "mixed").await;
     // One is older than the agent, two are younger.
     let elder = script(&pod, "mixed", MIXED).await;
-    let agent = Agent::beside(&rig, &[]);
+    let agent = Agent::beside(&rig, flags);
     let [storm, moved] = containers(&pod).await;
     let all = [&elder, &storm, &moved];
     let name_of = |id: &str| {
@@ -162,4 +193,5 @@ async fn what_processes_burn_is_what_their_cgroups_count() {
         assert!(unaccounted.abs() <= TICK.max(own * TOLERANCE), "unaccounted: {unaccounted} s of {own} s");
     }
     thaw(&all);
+    (agent, after)
 }

@@ -1,5 +1,6 @@
 //! The agent's process.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -33,17 +34,21 @@ pub(crate) struct End {
     pub(crate) log: String,
 }
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_podscope-agent");
+/// The agent's program: the one that was built with the tests, or the one that `PODSCOPE_TEST_AGENT` names, such as
+/// what `cargo xtask dist` has built.
+fn program() -> OsString {
+    std::env::var_os("PODSCOPE_TEST_AGENT").unwrap_or_else(|| env!("CARGO_BIN_EXE_podscope-agent").into())
+}
 
 /// The agent's program.
 pub(crate) fn command() -> Command {
-    clean(Command::new(PROGRAM))
+    clean(Command::new(program()))
 }
 
 /// The agent's program in a cgroup, which it takes for the root of its own cgroup namespace.
 pub(crate) fn command_inside(group: &Path) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", r#"echo $$ >"$0/cgroup.procs" && exec unshare --cgroup "$@""#]).arg(group).arg(PROGRAM);
+    command.args(["-c", r#"echo $$ >"$0/cgroup.procs" && exec unshare --cgroup "$@""#]).arg(group).arg(program());
     clean(command)
 }
 
@@ -56,6 +61,11 @@ fn clean(mut command: Command) -> Command {
     command
 }
 
+/// A port of its own and two collections a second; as variables, so that a flag of the test goes before them.
+pub(crate) fn settings(command: &mut Command) {
+    command.env("PODSCOPE_LISTEN", "127.0.0.1:0").env("PODSCOPE_INTERVAL", (0.5 * f64::from(patience())).to_string());
+}
+
 impl Agent {
     /// Starts an agent on a port of its own with two collections a second, on a slow machine fewer, and waits for the
     /// first of them.
@@ -63,14 +73,15 @@ impl Agent {
         Self::run(command(), flags)
     }
 
-    /// The same by another command.
+    /// The same by a command that becomes [`command`]'s program.
     pub(crate) fn run(mut command: Command, flags: &[&str]) -> Self {
-        // As variables, so that a flag of the test goes before them.
-        command
-            .env("PODSCOPE_LISTEN", "127.0.0.1:0")
-            .env("PODSCOPE_INTERVAL", (0.5 * f64::from(patience())).to_string())
-            .args(flags)
-            .stderr(Stdio::piped());
+        settings(&mut command);
+        command.args(flags).stderr(Stdio::piped());
+        Self::launch(command)
+    }
+
+    /// Starts an agent by a command that pipes standard error, and waits until it is ready.
+    pub(crate) fn launch(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -89,6 +100,11 @@ impl Agent {
             let (_, rest) = said.split_once("serving http://")?;
             rest.split_once('/')?.0.parse().ok()
         });
+        Self::ready(child, address, log)
+    }
+
+    /// Waits until an agent is ready whose log is read by somebody else.
+    pub(crate) fn ready(child: Child, address: SocketAddr, log: Arc<Mutex<String>>) -> Self {
         let agent = Self { child, address, log };
         eventually("the agent is ready", || (agent.get("/readyz").0 == 200).then_some(()));
         agent
@@ -99,7 +115,7 @@ impl Agent {
         Self::run_beside(rig, command(), flags)
     }
 
-    /// The same by another command.
+    /// The same by a command that becomes [`command`]'s program.
     pub(crate) fn run_beside(rig: &Rig, command: Command, flags: &[&str]) -> Self {
         let socket = format!("unix://{}", rig.socket().display());
         Self::run(command, &[&["--cri-socket", &socket], flags].concat())

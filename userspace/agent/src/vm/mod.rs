@@ -1,0 +1,258 @@
+//! Virtual machines: which pods run one, and what each of their processes is there for.
+//!
+//! A VM is known by the labels of its launcher pod. Without a container runtime it is known by the arguments of its
+//! emulator, from the collection on that first sees that.
+
+mod emulator;
+mod role;
+mod sums;
+mod threads;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
+use podscope_abi::{EXE_OTHER, RecordKind, TaskRecord};
+
+use crate::accounting::{Accounting, Container, ContainerKey, ProcessKey};
+use crate::attribution::{Attribution, Identity};
+use crate::publish::Names;
+use crate::runtime::{PodMeta, Vm};
+
+pub use emulator::Emulator;
+pub use role::Role;
+pub use sums::Sums;
+pub use threads::{Class, Threads};
+
+/// Command lines read per collection at most: each one is a file of /proc.
+const READ_AT_ONCE: usize = 64;
+
+/// A virtual machine with its sums.
+#[derive(Debug)]
+pub struct Machine {
+    /// Who it is.
+    pub vm: Vm,
+    /// Its launcher pod, where the runtime told of it.
+    pub pod: Option<Arc<PodMeta>>,
+    /// The guest, as the emulator was started.
+    pub emulator: Option<Emulator>,
+    /// What its processes have used.
+    pub sums: Sums,
+    /// What the emulator's threads have used.
+    pub threads: Threads,
+    /// The last collection that saw it.
+    seen: u64,
+}
+
+/// All virtual machines of the node.
+#[derive(Debug, Default)]
+pub struct Machines {
+    /// By pod uid; without a pod, by container id.
+    machines: HashMap<Arc<str>, Machine>,
+    /// What each executable of a VM's containers is there for. Once said it stays: no total changes its role.
+    roles: HashMap<(ContainerKey, u64), Role>,
+    /// Arguments of living processes that may be emulators.
+    emulators: HashMap<ProcessKey, Option<Emulator>>,
+    /// Machines by the thread-group id of their emulators, as the last collection found them.
+    by_tgid: HashMap<u32, (ProcessKey, Arc<str>)>,
+}
+
+impl Machines {
+    /// Takes a record of the task iterator, in the collection `pass`.
+    pub fn take_task(&mut self, record: &TaskRecord, pass: u64) {
+        if self.by_tgid.is_empty() || record.kind != RecordKind::TASK {
+            return;
+        }
+        if let Some((process, machine)) = self.by_tgid.get(&record.tgid)
+            && process.start == record.leader_start
+            && let Some(machine) = self.machines.get_mut(machine)
+        {
+            machine.threads.take(record, pass);
+        }
+    }
+
+    /// Takes a collection. `proc`: where procfs is mounted.
+    pub fn update(&mut self, accounting: &Accounting, attribution: &Attribution, names: &Names, proc: &Path) {
+        let launchers = launchers(accounting, attribution, names);
+        if launchers.is_empty() && self.machines.is_empty() {
+            return;
+        }
+        self.read_emulators(accounting, names, &launchers, proc);
+        for (key, launcher) in &launchers {
+            self.take_container(key, launcher, accounting, names);
+        }
+        self.by_tgid.clear();
+        for (key, container) in processes_of(accounting, &launchers) {
+            let (Some(process), launcher) = (accounting.processes.get(&key), &launchers[container]) else { continue };
+            let role = self.roles.get(&(container.clone(), process.exe)).copied().unwrap_or(Role::Other);
+            if role == Role::Emulator {
+                self.by_tgid.insert(key.tgid, (key, Arc::clone(&launcher.key)));
+            }
+            if let Some(machine) = self.machines.get_mut(&launcher.key) {
+                machine.sums.count(role, process.memory.resident());
+            }
+        }
+        self.machines.retain(|_, machine| machine.seen == accounting.pass);
+        self.machines
+            .values_mut()
+            .for_each(|machine| machine.sums.retain(|container| launchers.contains_key(container)));
+        self.roles.retain(|(container, _), _| launchers.contains_key(container));
+    }
+
+    /// The virtual machines, by pod uid.
+    pub fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Machine)> {
+        self.machines.iter()
+    }
+
+    /// What an executable of a VM's container is there for.
+    pub fn role(&self, container: &ContainerKey, exe: u64) -> Option<Role> {
+        if exe == EXE_OTHER { None } else { self.roles.get(&(container.clone(), exe)).copied() }
+    }
+
+    /// A container is published under another name from now on, at zero: so is its VM.
+    pub fn restart(&mut self, container: &ContainerKey) {
+        self.machines.retain(|_, machine| !machine.sums.has(container));
+    }
+
+    fn take_container(&mut self, key: &ContainerKey, launcher: &Launcher, accounting: &Accounting, names: &Names) {
+        let Some(container) = accounting.containers.get(key) else { return };
+        self.give_roles(key, container, accounting, names);
+        let guest = self.guest_of(accounting, key, None);
+        let known = self.machines.get(&launcher.key).map(|machine| machine.vm.clone());
+        let Some(vm) = launcher.vm.clone().or(known).or_else(|| vm_of(&launcher.key, guest.as_ref())) else { return };
+        let machine = self.machines.entry(Arc::clone(&launcher.key)).or_insert_with(|| Machine {
+            vm,
+            pod: launcher.pod.clone(),
+            emulator: None,
+            sums: Sums::new(container.start_ns),
+            threads: Threads::default(),
+            seen: 0,
+        });
+        if machine.seen != accounting.pass {
+            machine.seen = accounting.pass;
+            machine.sums.begin();
+        }
+        if guest.is_some() {
+            machine.emulator = guest;
+        }
+        for (&exe, executable) in &container.executables {
+            if let Some(role) = self.roles.get(&(key.clone(), exe)) {
+                machine.sums.credit(key, exe, *role, &executable.sums);
+            }
+        }
+        machine.sums.settle();
+    }
+
+    /// Says what each executable of a container is there for, once its name is known.
+    fn give_roles(&mut self, key: &ContainerKey, container: &Container, accounting: &Accounting, names: &Names) {
+        for &exe in container.executables.keys() {
+            if self.roles.contains_key(&(key.clone(), exe)) {
+                continue;
+            }
+            let by_arguments = || match self.guest_of(accounting, key, Some(exe)) {
+                Some(_) => Role::Emulator,
+                None => Role::Other,
+            };
+            let role = match names.get(&exe) {
+                _ if exe == EXE_OTHER => Role::Other,
+                Some(name) => Role::of_program(name).unwrap_or_else(by_arguments),
+                None => continue,
+            };
+            self.roles.insert((key.clone(), exe), role);
+        }
+    }
+
+    /// The guest of a container, by the arguments of its emulator; only of that executable if one is given.
+    fn guest_of(&self, accounting: &Accounting, container: &ContainerKey, exe: Option<u64>) -> Option<Emulator> {
+        let fits = |key: &ProcessKey| {
+            accounting.processes.get(key).is_some_and(|process| {
+                accounting.owner(process.cgroup) == Some(container) && exe.is_none_or(|exe| process.exe == exe)
+            })
+        };
+        self.emulators.iter().find_map(|(key, emulator)| emulator.clone().filter(|_| fits(key)))
+    }
+
+    /// Reads the arguments of processes that may be emulators: by their program's name, or because that says nothing.
+    fn read_emulators(
+        &mut self,
+        accounting: &Accounting,
+        names: &Names,
+        launchers: &HashMap<ContainerKey, Launcher>,
+        proc: &Path,
+    ) {
+        let mut known = std::mem::take(&mut self.emulators);
+        let mut room = READ_AT_ONCE;
+        for (key, _) in processes_of(accounting, launchers) {
+            let Some(process) = accounting.processes.get(&key) else { continue };
+            let Some(name) = names.get(&process.exe) else { continue };
+            if Role::of_program(name).is_some_and(|role| role != Role::Emulator) {
+                continue;
+            }
+            let emulator = match known.remove(&key) {
+                Some(emulator) => emulator,
+                None if room == 0 => continue,
+                None => {
+                    room -= 1;
+                    Emulator::read(proc, key.tgid)
+                }
+            };
+            self.emulators.insert(key, emulator);
+        }
+    }
+}
+
+/// A container in which a VM runs, or may run.
+#[derive(Debug)]
+struct Launcher {
+    /// Of [`Machines::machines`].
+    key: Arc<str>,
+    /// By the pod's labels.
+    vm: Option<Vm>,
+    pod: Option<Arc<PodMeta>>,
+}
+
+/// The containers of launcher pods, and without a runtime those with programs that only these have.
+fn launchers(accounting: &Accounting, attribution: &Attribution, names: &Names) -> HashMap<ContainerKey, Launcher> {
+    let mut found = HashMap::new();
+    for (key, container) in &accounting.containers {
+        let launcher = match attribution.identity(key) {
+            Identity::Named(meta) => of_pod(&meta.pod),
+            Identity::Pod(pod) => of_pod(pod),
+            Identity::ByPath { container: id, pod } => {
+                let tells =
+                    |exe| names.get(exe).is_some_and(|name| Role::of_program(name).is_some_and(Role::tells_of_vm));
+                let key = pod.as_ref().or(id.as_ref()).filter(|_| container.executables.keys().any(tells));
+                key.map(|key| Launcher { key: Arc::clone(key), vm: None, pod: None })
+            }
+            Identity::Host | Identity::Waiting => None,
+        };
+        if let Some(launcher) = launcher {
+            found.insert(key.clone(), launcher);
+        }
+    }
+    found
+}
+
+fn of_pod(pod: &Arc<PodMeta>) -> Option<Launcher> {
+    let vm = pod.vm()?;
+    Some(Launcher { key: Arc::clone(&pod.uid), vm: Some(vm), pod: Some(Arc::clone(pod)) })
+}
+
+/// The VM that an emulator's arguments name.
+fn vm_of(key: &Arc<str>, guest: Option<&Emulator>) -> Option<Vm> {
+    let guest = guest?;
+    let (namespace, name) = guest.vm().unwrap_or(("", &guest.guest));
+    let uid = guest.uuid.as_deref().map_or_else(|| Arc::clone(key), Arc::from);
+    Some(Vm { namespace: namespace.into(), name: name.into(), uid: Some(uid) })
+}
+
+/// The living processes of some containers.
+fn processes_of<'a>(
+    accounting: &'a Accounting,
+    launchers: &'a HashMap<ContainerKey, Launcher>,
+) -> impl Iterator<Item = (ProcessKey, &'a ContainerKey)> {
+    accounting.processes.iter().filter(|(_, process)| process.threads > 0).filter_map(|(key, process)| {
+        let (container, _) = launchers.get_key_value(accounting.owner(process.cgroup)?)?;
+        Some((*key, container))
+    })
+}

@@ -1,0 +1,200 @@
+//! Threads of an emulator by what they are there for.
+//!
+//! QEMU names its threads when libvirt asks it to (`-name debug-threads=on`): qemu, `system/cpus.c`, `iothread.c`,
+//! `migration/`, `util/thread-pool.c`; vhost threads are named in drivers/vhost/vhost.c and belong to the emulator's
+//! process from Linux 6.4 on.
+
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
+use podscope_abi::{Counters, TaskRecord};
+use podscope_catalog::id;
+
+use crate::accounting::points::Points;
+use crate::snapshot::Point;
+
+/// Virtual CPUs kept of a machine: more than QEMU takes.
+const MOST_VCPUS: usize = 4096;
+
+/// In the order of the attribute `podscope.vm.thread.class`, with the number of a virtual CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A virtual CPU.
+    Vcpu(u32),
+    /// An I/O thread.
+    Io,
+    /// A vhost worker.
+    Vhost,
+    /// Sends or receives a migration.
+    Migration,
+    /// A thread of QEMU's pool.
+    Worker,
+    /// The main thread, and whatever has no other name.
+    Emulator,
+}
+
+impl Class {
+    const COUNT: usize = 6;
+
+    /// The class of a thread by its name (`task_struct.comm`, cut at 15 bytes).
+    pub fn of_name(comm: &[u8]) -> Self {
+        let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
+        let name = std::str::from_utf8(&comm[..end]).unwrap_or_default();
+        let vcpu = || name.strip_prefix("CPU ")?.split_once('/')?.0.parse().ok();
+        let begins = |starts: &[&str]| starts.iter().any(|start| name.starts_with(start));
+        match vcpu() {
+            Some(number) => Self::Vcpu(number),
+            None if begins(&["IO "]) => Self::Io,
+            None if begins(&["vhost-"]) => Self::Vhost,
+            None if begins(&["live_migration", "migration", "multifd", "mig/", "postcopy/"]) => Self::Migration,
+            None if begins(&["worker", "vnc_worker"]) => Self::Worker,
+            None => Self::Emulator,
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Vcpu(_) => 0,
+            Self::Io => 1,
+            Self::Vhost => 2,
+            Self::Migration => 3,
+            Self::Worker => 4,
+            Self::Emulator => 5,
+        }
+    }
+}
+
+/// What the threads of a machine's emulator have used.
+#[derive(Debug, Default)]
+pub struct Threads {
+    /// By thread id: what the books lack of it, at the last collection.
+    last: HashMap<u32, Last>,
+    by_class: [Counters; Class::COUNT],
+    living: [u64; Class::COUNT],
+    vcpus: BTreeMap<u32, Counters>,
+    pass: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    since: Counters,
+    pass: u64,
+}
+
+impl Threads {
+    /// Takes a living thread of the collection `pass`.
+    pub(super) fn take(&mut self, record: &TaskRecord, pass: u64) {
+        if self.pass != pass {
+            self.last.retain(|_, last| last.pass == self.pass);
+            (self.pass, self.living) = (pass, [0; Class::COUNT]);
+        }
+        let class = Class::of_name(&record.comm);
+        let before = self.last.insert(record.pid, Last { since: record.since, pass });
+        // Less than before: another thread has the id now, or the time until then has gone into a book.
+        let before = before.map(|last| last.since).filter(|since| since.run_ns <= record.since.run_ns);
+        let growth = record.since.since(&before.unwrap_or_default());
+        self.by_class[class.index()].add(&growth);
+        self.living[class.index()] += 1;
+        if let Class::Vcpu(number) = class
+            && (self.vcpus.len() < MOST_VCPUS || self.vcpus.contains_key(&number))
+        {
+            self.vcpus.entry(number).or_default().add(&growth);
+        }
+    }
+
+    /// Adds the points by class. `all`: what the emulator has used; what no living thread accounts for is its own.
+    pub(super) fn points(&self, all: &Counters, points: &mut Points) {
+        let named = self.by_class[..Class::Emulator.index()].iter();
+        let named = named.fold(Counters::ZERO, |mut sum, class| {
+            sum.add(class);
+            sum
+        });
+        for (index, used) in self.by_class.iter().enumerate() {
+            let rest = all.since(&named);
+            let used = if index == Class::Emulator.index() { &rest } else { used };
+            if self.living[index] == 0 && used.run_ns == 0 {
+                continue;
+            }
+            points
+                .seconds(id::VM_THREAD_CPU_TIME, index, used.run_ns)
+                .seconds(id::VM_THREAD_RUN_QUEUE_WAIT_TIME, index, used.wait_ns)
+                .int(id::VM_THREAD_COUNT, index, self.living[index]);
+        }
+    }
+
+    /// The points of each virtual CPU, by its number.
+    pub fn vcpus(&self) -> impl Iterator<Item = (u32, Vec<Point>)> {
+        self.vcpus.iter().map(|(number, used)| {
+            let mut points = Points::default();
+            points
+                .seconds(id::VCPU_CPU_TIME, 0, used.run_ns)
+                .seconds(id::VCPU_READY_TIME, 0, used.wait_ns)
+                .seconds(id::VCPU_BLOCKED_TIME, 0, used.blocked_ns)
+                .int(id::VCPU_CONTEXT_SWITCHES, 0, used.switches_voluntary)
+                .int(id::VCPU_CONTEXT_SWITCHES, 1, used.switches_involuntary)
+                .int(id::VCPU_MIGRATIONS, 0, used.migrations);
+            (*number, points.finish())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    #[test]
+    fn names_of_recorded_and_documented_threads() {
+        let values = podscope_catalog::attribute::VM_THREAD_CLASS.values;
+        assert_eq!(values.len(), Class::COUNT);
+        for (name, class) in [
+            ("CPU 0/KVM", "vcpu"),
+            ("CPU 127/TCG", "vcpu"),
+            ("CPU x/TCG", "emulator"),
+            ("IO mon_iothread", "io"),
+            ("IO iothread1", "io"),
+            ("vhost-2382", "vhost"),
+            ("live_migration", "migration"),
+            ("multifdsend_0", "migration"),
+            ("mig/src/main", "migration"),
+            ("worker", "worker"),
+            ("vnc_worker", "worker"),
+            ("call_rcu", "emulator"),
+            ("qemu-system-x86", "emulator"),
+            ("", "emulator"),
+        ] {
+            assert_eq!(values[Class::of_name(name.as_bytes()).index()], class, "{name}");
+        }
+        assert_eq!(Class::of_name(b"CPU 12/KVM\0\0rest"), Class::Vcpu(12));
+        assert_eq!(Class::of_name(b"\xff\xfe"), Class::Emulator);
+    }
+
+    fn record(pid: u32, name: &str, run_ns: u64) -> TaskRecord {
+        let mut record = TaskRecord { pid, ..TaskRecord::zeroed() };
+        record.comm[..name.len()].copy_from_slice(name.as_bytes());
+        record.since.run_ns = run_ns;
+        record
+    }
+
+    #[test]
+    fn classes_add_up_to_the_emulator_whatever_becomes_of_its_threads() {
+        let mut threads = Threads::default();
+        let cpu = |threads: &Threads, all| {
+            let (mut points, all) = (Points::default(), Counters { run_ns: all, ..Counters::ZERO });
+            threads.points(&all, &mut points);
+            let times = points.finish().into_iter().filter(|point| point.metric == id::VM_THREAD_CPU_TIME);
+            times.map(|point| format!("{}={:?}", point.combination, point.value)).collect::<Vec<_>>().join(" ")
+        };
+        for (name, pid, run) in [("qemu", 1, 10), ("CPU 0/KVM", 2, 1_000_000_000), ("worker", 3, 2_000_000_000)] {
+            threads.take(&record(pid, name, run), 1);
+        }
+        assert_eq!(cpu(&threads, 3_500_000_000), "0=Double(1.0) 4=Double(2.0) 5=Double(0.5)");
+        // The worker ends; a virtual CPU gets its id, the other one's time so far goes into a book.
+        threads.take(&record(3, "CPU 1/KVM", 500_000_000), 2);
+        threads.take(&record(2, "CPU 0/KVM", 250_000_000), 2);
+        assert_eq!(cpu(&threads, 5_000_000_000), "0=Double(1.75) 4=Double(2.0) 5=Double(1.25)");
+        let vcpus: Vec<_> = threads.vcpus().map(|(number, points)| (number, points[0].value.clone())).collect();
+        assert_eq!(format!("{vcpus:?}"), "[(0, Double(1.25)), (1, Double(0.5))]");
+    }
+}

@@ -1,0 +1,157 @@
+//! A virtual machine: a real emulator among the processes of a launcher pod.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process};
+use xtask::rig::{Container, Pod, PodSpec, Rig};
+
+use crate::support::agent::Agent;
+use crate::support::kernel::{adopt, freeze, keyed, thaw};
+use crate::support::page::{Labels, Page};
+use crate::support::{Host, eventually, rig, running, script, turn};
+
+const VMI: &str = "3cbb32a1-f11c-4065-99e6-62ce670bff12";
+const GUEST: &str = "5d307ca9-b3ef-428c-8861-06e72d69f223";
+const NAME: &str = "virt-launcher-moon-x7k2p";
+const CPU: &str = "podscope_vm_cpu_time_seconds_total";
+const MEMORY: &str = "podscope_vm_memory_usage_bytes";
+/// Programs with the names of KubeVirt's; the daemon works a little.
+const LAUNCHER: &str = "for name in virt-launcher-monitor virt-launcher virtqemud virtlogd; do
+        cp $(which podscope-load) /tmp/$name
+    done
+    /tmp/virt-launcher sleep 0 & /tmp/virtqemud pulse 5 50 & /tmp/virtlogd sleep 0 &
+    exec /tmp/virt-launcher-monitor sleep 0";
+
+/// A pod as KubeVirt makes it.
+async fn launcher(rig: &Rig) -> Pod {
+    let spec = PodSpec::new(NAME).namespace("it").label("kubevirt.io", "virt-launcher");
+    rig.pod(spec.label("kubevirt.io/created-by", VMI).annotation("kubevirt.io/domain", "it_moon")).await.unwrap()
+}
+
+/// QEMU under a name that says nothing, with a guest of two CPUs and 64 MiB whose firmware is one endless loop.
+fn emulator(dir: &Path) -> Host {
+    // The processor begins 16 bytes before the end: a jump to itself.
+    let mut firmware = vec![0xf4; 64 << 10];
+    firmware[0xfff0..0xfff2].copy_from_slice(&[0xeb, 0xfe]);
+    let (program, rom) = (dir.join("moon-engine"), dir.join("rom"));
+    fs::write(&rom, firmware).unwrap();
+    fs::copy("/usr/bin/qemu-system-x86_64", &program)
+        .expect("qemu-system-x86 must be installed: cargo xtask test does");
+    let (program, rom) = (program.to_str().unwrap(), rom.to_str().unwrap());
+    let modules = "QEMU_MODULE_DIR=/usr/lib/x86_64-linux-gnu/qemu";
+    let named = [modules, program, "-name", "guest=it_moon,debug-threads=on", "-uuid", GUEST, "-L", "/usr/share/qemu"];
+    let guest = ["-machine", "pc,accel=tcg", "-m", "size=65536k", "-smp", "2,sockets=2", "-bios", rom];
+    Host::start("env", &[&named[..], &guest, &["-nodefaults", "-display", "none"]].concat())
+}
+
+/// What all threads of a process have burned, seconds.
+fn burned(pid: u32) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let run_time = |thread: fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).unwrap();
+        text.split(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    threads.map(run_time).sum::<u64>() as f64 / 1e9
+}
+
+fn close(figure: f64, truth: f64, what: &str) {
+    assert!((figure - truth).abs() <= 0.001 * truth + 0.004, "{what}: {figure}, in truth {truth}");
+}
+
+/// The container's processes stand still while the figures are taken: page, emulator and cgroup, seconds.
+fn still(agent: &Agent, container: &Container, emulator: u32) -> (Page, f64, f64) {
+    freeze(&[container]);
+    let figures = (agent.settled(), burned(emulator), container.cpu_time().unwrap() as f64 / 1e9);
+    thaw(&[container]);
+    figures
+}
+
+/// The first virtual CPU spins, the other one has not been started by it.
+fn check_threads(before: &Page, after: &Page, vm: Labels<'_>) {
+    let grown = |metric: &str, labels: Labels<'_>| {
+        let labels = [vm, labels].concat();
+        after.sum(metric, &labels) - before.sum(metric, &labels)
+    };
+    let threads = "podscope_vm_thread_cpu_time_seconds_total";
+    let emulator = grown(CPU, &[("podscope_vm_role", "emulator")]);
+    close(grown(threads, &[]), emulator, "CPU time of all classes");
+    let vcpus = grown(threads, &[("podscope_vm_thread_class", "vcpu")]);
+    assert!(vcpus > 0.9 * emulator, "{vcpus} of {emulator} s");
+    let first = grown("podscope_vm_vcpu_cpu_time_seconds_total", &[("podscope_vm_vcpu_id", "0")]);
+    let second = grown("podscope_vm_vcpu_cpu_time_seconds_total", &[("podscope_vm_vcpu_id", "1")]);
+    close(first + second, vcpus, "CPU time of both virtual CPUs");
+    assert!(second < 0.1 * first, "{second} s, the one that spins {first} s");
+    let count = |class| after.one("podscope_vm_thread_count", &[vm, &[("podscope_vm_thread_class", class)]].concat());
+    assert_eq!(count("vcpu"), 2.0);
+    assert!(count("emulator") >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machines_processes_are_accounted_by_what_they_are_there_for() {
+    let _turn = turn().await;
+    let rig = rig().await;
+    let agent = Agent::beside(&rig, &[]);
+    let pod = launcher(&rig).await;
+    let compute = script(&pod, "compute", LAUNCHER).await;
+    eventually("the launcher runs", || (!running(&compute, "/tmp/virt-launcher-monitor").is_empty()).then_some(()));
+    let emulator = emulator(rig.dir());
+    adopt(&compute, emulator.pid());
+
+    let vm: Labels<'_> = &[("podscope_vm_name", "moon"), ("podscope_vm_uid", VMI), ("k8s_pod_name", NAME)];
+    let role = |name| [vm, &[("podscope_vm_role", name)]].concat();
+    eventually("the guest is seen", || agent.page().get("podscope_vm_vcpu_count", vm));
+    let (before, burned_before, cgroup_before) = still(&agent, &compute, emulator.pid());
+    let daemon = running(&compute, "/tmp/virtqemud")[0];
+    let daemon_before = burned(daemon);
+    eventually("both have worked", || {
+        (burned(emulator.pid()) > burned_before + 1.0 && burned(daemon) > daemon_before + 0.02).then_some(())
+    });
+    let (after, burned_after, cgroup_after) = still(&agent, &compute, emulator.pid());
+
+    let grown = |labels: Labels<'_>| after.sum(CPU, labels) - before.sum(CPU, labels);
+    close(grown(&role("emulator")), burned_after - burned_before, "CPU time of the emulator");
+    close(grown(vm), cgroup_after - cgroup_before, "CPU time of all roles");
+    assert!(grown(&role("libvirt")) > 0.02 && grown(&role("emulator")) > 1.0);
+    for name in ["monitor", "launcher", "libvirt", "log", "emulator"] {
+        assert_eq!(after.one("podscope_vm_process_count", &role(name)), 1.0, "{name}");
+    }
+    assert_eq!(after.one("podscope_vm_vcpu_count", vm), 2.0);
+    check_threads(&before, &after, vm);
+    assert_eq!(after.one("podscope_vm_guest_memory_size_bytes", vm), f64::from(64 << 20));
+    let resident = keyed(emulator.pid(), "status", "VmRSS") as f64 * 1024.0;
+    let memory = after.one(MEMORY, &role("emulator"));
+    assert!((memory - resident).abs() < 2e6, "{memory} B, in truth {resident} B");
+    let pid = emulator.pid().to_string();
+    let process = after.one("process_memory_usage_bytes", &[&role("emulator")[..], &[("process_pid", &pid)]].concat());
+    assert_eq!(process, memory, "the process has the machine's labels too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_hangs_is_seen_and_without_a_runtime_known_by_its_arguments() {
+    let _turn = turn().await;
+    let rig = rig().await;
+    let (named, alone) = (Agent::beside(&rig, &[]), Agent::start(&["--cri-socket", "none"]));
+    let pod = launcher(&rig).await;
+    let compute = script(&pod, "compute", LAUNCHER).await;
+    let emulator = emulator(rig.dir());
+    adopt(&compute, emulator.pid());
+    let role: Labels<'_> =
+        &[("podscope_vm_name", "moon"), ("podscope_vm_role", "emulator"), ("k8s_namespace_name", "it")];
+    eventually("the guest is seen", || named.page().get(MEMORY, role).filter(|&bytes| bytes > 0.0));
+    let by_arguments = [role, &[("podscope_vm_uid", GUEST), ("k8s_pod_name", "")]].concat();
+    eventually("the guest is known by its arguments", || alone.page().get(MEMORY, &by_arguments));
+
+    let daemon = eventually("the daemon runs", || running(&compute, "/tmp/virtqemud").first().copied());
+    for pid in [emulator.pid(), daemon] {
+        kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::STOP).unwrap();
+    }
+    let before = named.settled();
+    let after = named.settled();
+    for metric in [CPU, MEMORY] {
+        assert_eq!(before.sum(metric, role), after.sum(metric, role), "{metric}");
+        assert!(after.sum(metric, role) > 0.0, "{metric}");
+    }
+    let uptime = |page: &Page| page.one("process_uptime_seconds", &[("process_pid", &emulator.pid().to_string())]);
+    assert!(uptime(&after) > uptime(&before));
+}
