@@ -10,6 +10,8 @@ use crate::{cmd, repository};
 const ROOMS: [&str; 2] = ["ebpf/probes/", "userspace/agent/src/kernel/"];
 /// Manifests that do not take the workspace's lints, because a room is in their crate.
 const OWN_LINTS: [&str; 2] = ["ebpf/probes/Cargo.toml", "userspace/agent/Cargo.toml"];
+/// Not looked at: this file, which names what it looks for, and the fuzz targets, whose macro makes a C function.
+const LEFT_OUT: [&str; 2] = ["xtask/src/rooms.rs", "userspace/fuzz/Cargo.toml"];
 /// What a manifest says that takes the workspace's lints.
 const SHARED_LINTS: &str = "[lints]\nworkspace = true\n";
 /// What the others, and the workspace, say on unsafe code.
@@ -23,7 +25,8 @@ pub fn check() -> Result<()> {
     let mut git = cmd::command("git", ["ls-files", "*.rs", "*Cargo.toml"]);
     let listed = cmd::output(git.current_dir(repository()))?;
     let mut faults = Vec::new();
-    for path in listed.lines().filter(|path| repository().join(path).exists()) {
+    let looked_at = |path: &&str| !LEFT_OUT.contains(path) && repository().join(path).exists();
+    for path in listed.lines().filter(looked_at) {
         let text = fs::read_to_string(repository().join(path)).with_context(|| format!("cannot read {path}"))?;
         if path.ends_with(".rs") {
             faults.extend(source(path, &text));
@@ -41,15 +44,7 @@ fn manifest(path: &str, text: &str) -> Option<String> {
 }
 
 fn source(path: &str, text: &str) -> Vec<String> {
-    // In two words each, or this file would be a finding.
-    const SIGNS: [&str; 6] = [
-        concat!("unsafe", " {"),
-        concat!("unsafe", " fn"),
-        concat!("unsafe", " impl"),
-        concat!("unsafe", " extern"),
-        concat!("unsafe", "("),
-        concat!("unsafe", "_code"),
-    ];
+    const SIGNS: [&str; 6] = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe(", "unsafe_code"];
     if ROOMS.iter().any(|room| path.starts_with(room)) {
         return Vec::new();
     }
@@ -64,11 +59,10 @@ mod tests {
 
     #[test]
     fn unsafe_code_is_found_outside_of_its_rooms() {
-        let code = format!("fn f() {{\n    {} {{ g() }}\n}}\n", "unsafe");
-        assert_eq!(source("userspace/agent/src/run.rs", &code).len(), 1);
-        assert_eq!(source("userspace/agent/src/kernel/sys.rs", &code), [""; 0]);
-        let allowed = format!("#![allow({}_code, reason = \"…\")]\n", "unsafe");
-        assert_eq!(source("userspace/cli/src/lib.rs", &allowed).len(), 1);
+        let code = "fn f() {\n    unsafe { g() }\n}\n";
+        assert_eq!(source("userspace/agent/src/run.rs", code).len(), 1);
+        assert_eq!(source("userspace/agent/src/kernel/sys.rs", code), [""; 0]);
+        assert_eq!(source("userspace/cli/src/lib.rs", "#![allow(unsafe_code, reason = \"…\")]\n").len(), 1);
         assert_eq!(source("userspace/cli/src/lib.rs", "// unsafe { in a comment }\n"), [""; 0]);
     }
 

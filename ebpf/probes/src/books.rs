@@ -200,6 +200,13 @@ fn moved(task: Task, state: TaskStateRef, css_set: *const u8) {
     it.split_valid = 0;
 }
 
+/// Whether a move to another cgroup was noticed that is not settled yet.
+#[inline(always)]
+pub(crate) fn is_split(state: TaskStateRef) -> bool {
+    let it = state.get();
+    it.split_valid == 1 && it.split_cgroup != it.cgroup
+}
+
 /// Charges what the task used until its noticed move, and gives it to where it was noticed.
 #[inline(always)]
 fn settle_split(state: TaskStateRef) {
@@ -238,8 +245,7 @@ fn count_move(state: TaskStateRef, to: u64) {
 /// charged to neither of the cgroups that it was published for.
 #[inline(always)]
 pub(crate) fn note_next_move(task: Task, state: TaskStateRef, now: &Counters) {
-    let it = state.get();
-    if offset!(closing_only) == 1 && it.split_valid == 1 && it.split_cgroup != it.cgroup {
+    if offset!(closing_only) == 1 && is_split(state) {
         settle_split(state);
     }
     note_move(task, state, now);

@@ -175,7 +175,7 @@ metrics! {
     /// Virtual CPUs that the guest was started with, by the emulator's arguments.
     VM_VCPU_COUNT = "podscope.vm.vcpu.count", "{vcpu}", Gauge Int, Vm, Proc;
 
-    /// CPU time of the emulator's threads, living and ended, by what they are there for; what ended threads have used since the last collection counts as the emulator's.
+    /// CPU time of the emulator's threads, living and ended, by what they are there for.
     VM_THREAD_CPU_TIME = "podscope.vm.thread.cpu.time", "s", Counter Double, Vm, Task, [VM_THREAD_CLASS];
     /// Run-queue wait of the emulator's threads, living and ended, by what they are there for.
     VM_THREAD_RUN_QUEUE_WAIT_TIME = "podscope.vm.thread.run_queue.wait.time", "s", Counter Double, Vm, Task, [VM_THREAD_CLASS];

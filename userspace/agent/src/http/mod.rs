@@ -89,6 +89,8 @@ const LIMITS: Limits = Limits {
     held_bytes: 32 << 20,
 };
 
+/// Connections that the kernel keeps until they are taken; the standard library asks for fewer.
+const BACKLOG: i32 = 1024;
 /// Bytes of an answer that the kernel takes over; it counts twice as many, for what stands around them.
 const SEND_BUFFER: usize = 128 * 1024;
 
@@ -179,6 +181,7 @@ impl Server {
 /// Listens with a send buffer that has a bound: the kernel would hold megabytes for each client that does not read.
 fn listener(listen: SocketAddr) -> io::Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(listen)?;
+    rustix::net::listen(&listener, BACKLOG)?;
     // Inherited by the connections.
     rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER)?;
     listener.set_nonblocking(true)?;
