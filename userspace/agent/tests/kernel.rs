@@ -11,6 +11,8 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use podscope_abi::{Counters, TaskFlags};
 use podscope_agent::cgroup::{Layout, Reader};
@@ -18,6 +20,9 @@ use podscope_agent::kernel::offsets::Wishes;
 use podscope_agent::kernel::{Event, Events, Kernel, Options};
 use podscope_agent::status::{Board, Kind};
 use xtask::setup::{self, Cache};
+
+/// The promise: how far our sum of CPU time may be off the kernel's.
+const TOLERANCE: f64 = 0.001;
 
 /// A cgroup of the accounting hierarchy; removed when dropped.
 struct Group {
@@ -51,7 +56,7 @@ impl Group {
         let mut shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
         let stat = format!("/proc/{}/stat", shell.id());
         while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            sleep(Duration::from_millis(1));
         }
         std::fs::write(self.dir.join("cgroup.procs"), shell.id().to_string()).unwrap();
         shell.stdin.take().unwrap().write_all(b"\n").unwrap();
@@ -124,16 +129,32 @@ fn sums(kernel: &mut Kernel, group: &Group) -> Counters {
     all
 }
 
+/// CPU time of a group whose processes have ended, nanoseconds: ours and the kernel's.
+///
+/// A thread is in no list any more and yet on its CPU for the very last steps of its life, and then missing from ours:
+/// figures are late by that, but never stay away.
+fn settled(kernel: &mut Kernel, layout: &Layout, group: &Group) -> (u64, u64) {
+    const LIMIT: Duration = Duration::from_secs(10);
+    let start = Instant::now();
+    loop {
+        let own = Reader::new(layout).cpu_usage_ns(&group.path).unwrap();
+        let ours = sums(kernel, group).run_ns;
+        if (ours as f64 / own as f64 - 1.0).abs() < TOLERANCE || start.elapsed() > LIMIT {
+            return (ours, own);
+        }
+        sleep(Duration::from_millis(50));
+    }
+}
+
 fn conserves(name: &str, change: impl FnOnce(&mut Options<'_>)) {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
     let (mut kernel, _events, _board) = load(&layout, change);
     let group = Group::new(&layout, name);
     group.run("for i in $(seq 500); do /bin/true; done; (sleep 0.05 & wait); :");
-    let own = Reader::new(&layout).cpu_usage_ns(&group.path).unwrap();
-    let ours = sums(&mut kernel, &group).run_ns;
-    let off = (ours as f64 / own as f64 - 1.0) * 100.0;
-    println!("conservation: of={name} books={ours}ns cgroup={own}ns off={off:+.4}%");
-    assert!(off.abs() < 0.1, "{off} %");
+    let (ours, own) = settled(&mut kernel, &layout, &group);
+    let off = ours as f64 / own as f64 - 1.0;
+    println!("conservation: of={name} books={ours}ns cgroup={own}ns off={:+.4}%", off * 100.0);
+    assert!(off.abs() < TOLERANCE, "{ours} and {own}");
     assert_eq!(kernel.losses(), [0; 8]);
 }
 
@@ -162,7 +183,15 @@ fn a_traced_wait_is_the_kernels_own() {
     let enter =
         format!("echo $$ > {}/cgroup.procs && exec taskset -c 0 sh -c 'while :; do :; done'", group.dir.display());
     let spinners = [0, 1].map(|_| Spinner(Command::new("sh").args(["-c", &enter]).spawn().unwrap()));
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let counted = |spinner: &Spinner| -> u64 {
+        let schedstat = std::fs::read_to_string(format!("/proc/{}/schedstat", spinner.0.id())).unwrap();
+        schedstat.split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    let start = Instant::now();
+    while spinners.iter().any(|spinner| counted(spinner) < 500_000_000) {
+        assert!(start.elapsed() < Duration::from_secs(60), "the spinners did not meet");
+        sleep(Duration::from_millis(50));
+    }
     let mut traced = HashMap::new();
     kernel
         .tasks(|task| {
@@ -171,10 +200,8 @@ fn a_traced_wait_is_the_kernels_own() {
         .unwrap();
     for spinner in &spinners {
         let pid = spinner.0.id();
-        let schedstat = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
-        let counted: u64 = schedstat.split(' ').nth(1).unwrap().parse().unwrap();
+        let counted = counted(spinner);
         println!("{pid}: traced {} ns, counted by the kernel {counted} ns", traced[&pid]);
-        assert!(counted > 300_000_000, "the spinners did not meet: {counted}");
         // Between both readings one of them may have waited for a turn of the other.
         assert!(traced[&pid].abs_diff(counted) < 60_000_000 + counted / 50, "{} and {counted}", traced[&pid]);
     }
@@ -330,9 +357,9 @@ fn takes_threads_that_end_together_and_counts_the_exit_once() {
     let group = Group::new(&layout, "threads");
     let program = setup::load::program(&Cache::locate().unwrap()).unwrap();
     group.run(&format!("for i in $(seq 100); do {} together 8 1; done", program.display()));
-    let own = Reader::new(&layout).cpu_usage_ns(&group.path).unwrap();
-    let ours = sums(&mut kernel, &group).run_ns;
-    assert!((ours as f64 / own as f64 - 1.0).abs() < 0.001, "{ours} and {own}");
+    let (ours, own) = settled(&mut kernel, &layout, &group);
+    assert_eq!(kernel.losses(), [0; 8]);
+    assert!((ours as f64 / own as f64 - 1.0).abs() < TOLERANCE, "{ours} and {own}");
     let (mut started, mut ended) = (0, 0);
     kernel
         .books
@@ -377,7 +404,7 @@ fn reads_what_proc_says() {
 fn the_idle_task_is_no_process() {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
     let (mut kernel, _events, _board) = load(&layout, |_| {});
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    sleep(Duration::from_millis(100));
     let mut idle = 0;
     kernel.tasks(|task| idle += u32::from(task.pid == 0)).unwrap();
     kernel.closed.for_each(|key, _| idle += u32::from(key.tgid == 0)).unwrap();

@@ -81,7 +81,8 @@ impl<'a> Account<'a> {
 
     /// Compares the processes that came and went with those that are there.
     fn check_lives(&self, before: &Page, after: &Page) {
-        let id = [("container_id", self.container.id())];
+        // Until its runtime has answered, a container may have been published without its pod's name.
+        let id = [("container_id", self.container.id()), ("k8s_pod_name", "mixed")];
         for (started, ended) in [
             ("podscope_container_process_started_total", "podscope_container_process_ended_total"),
             ("podscope_executable_process_started_total", "podscope_executable_process_ended_total"),
@@ -185,7 +186,7 @@ async fn conserves(flags: &[&str]) -> (Agent, Page) {
     for account in &accounts {
         account.check(&grown);
         account.check_lives(&before, &after);
-        let id = [("container_id", account.container.id())];
+        let id = [("container_id", account.container.id()), ("k8s_pod_name", "mixed")];
         let own = account.container.cpu_time().unwrap() as f64 / 1e9;
         let unaccounted = after.one("podscope_container_cpu_unaccounted_seconds", &id);
         println!("unaccounted: container={} {unaccounted:+.6}s", account.container.name());
