@@ -1,5 +1,6 @@
 //! Entries for fuzzing.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,7 +52,7 @@ pub fn http_request(data: &[u8]) {
 async fn ask(data: &[u8]) -> Vec<u8> {
     let (mut client, server) = tokio::io::duplex(PIPE);
     let places = Arc::new(Places::new(LIMITS.connections));
-    let Some(place) = places.take(Instant::now()) else { return Vec::new() };
+    let Some(place) = places.take(Ipv4Addr::LOCALHOST.into(), Instant::now()) else { return Vec::new() };
     let source = Arc::new(Fixed(Arc::default()));
     let site = Arc::new(Site::new(source, Arc::default(), Arc::clone(&places), LIMITS.held_bytes));
     let talk = async {
