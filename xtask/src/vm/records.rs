@@ -136,6 +136,15 @@ const HEAD: &str = "\
 Written by `cargo xtask vm --record` and `cargo xtask generate`; do not edit. `cargo xtask vm` boots Debian's cloud \
 kernels in QEMU, runs the agent and its tests there, and fails where something differs from the first table or the \
 kernel refuses a program. [ARCHITECTURE.md](ARCHITECTURE.md#kernel-versions) says what differs between kernels and why.
+
+| guest | on | what runs |
+|---|---|---|
+| cgroup v2, the runtime's own cgroups | every kernel | `/status`, the tests of the kernel programs, containers of a real containerd: names and conservation, also from a private cgroup namespace |
+| cgroup v2, systemd as the first process and cgroup driver | every kernel | `/status`, containers |
+| cgroup v1, no mount of v2 | 5.10 | as the first |
+| arm64 (`--arch aarch64`), cgroup v2 | every kernel, at wish | `/status`, the shortest tests of the kernel programs, statically cross-compiled; no containers, because the runtime is taken from the machine that runs the command |
+
+CI runs the first with the shortest tests (`--quick`) on 5.10, 6.1 and 6.12.
 ";
 const PROBES_TEXT: &str = "What each program is on each kernel; `off`: the kernel itself counts run-queue waits.";
 const VERIFIER_TEXT: &str = "\
