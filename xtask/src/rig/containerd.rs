@@ -64,9 +64,11 @@ impl Containerd {
         self.child = Some(child.with_context(|| format!("cannot start {}", self.program.display()))?);
         let start = Instant::now();
         while let Err(error) = self.runtime().version(VersionRequest::default()).await {
-            let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
-            if ended || start.elapsed() > LIMIT {
-                bail!("{} does not answer: {error}\n{}", self.program.display(), log_tail(janitor.dir()));
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().transpose());
+            if ended.is_some() || start.elapsed() > LIMIT {
+                let (program, log) = (self.program.display(), log_tail(janitor.dir()));
+                let state = ended.map_or("it still runs".to_owned(), |status| format!("it has ended: {status:?}"));
+                bail!("{program} does not answer after {:?} ({state}): {error}\n{log}", start.elapsed());
             }
             tokio::time::sleep(POLL).await;
         }

@@ -9,7 +9,7 @@ use crate::support::agent::Agent;
 use crate::support::kernel::{cpu_dir, enter, freeze, procs, thaw};
 use crate::support::page::Page;
 use crate::support::watch::{Increments, Watch};
-use crate::support::{eventually, pod, rig, running, script, turn};
+use crate::support::{eventually, patience, pod, rig, running, script, turn};
 
 /// How long a process stays where it was moved.
 const STAY: Duration = Duration::from_millis(800);
@@ -190,7 +190,10 @@ async fn conserves(flags: &[&str]) -> (Agent, Page) {
         let own = account.container.cpu_time().unwrap() as f64 / 1e9;
         let unaccounted = after.one("podscope_container_cpu_unaccounted_seconds", &id);
         println!("unaccounted: container={} {unaccounted:+.6}s", account.container.name());
-        assert!(unaccounted.abs() <= TICK.max(own * TOLERANCE), "unaccounted: {unaccounted} s of {own} s");
+        // The runtime's program runs when it is moved into the container: of its last tick either side may be counted.
+        // An emulated processor that has to wait for a real one makes that tick a long one.
+        let allowed = (TICK * f64::from(patience().pow(2))).max(own * TOLERANCE);
+        assert!(unaccounted.abs() <= allowed, "unaccounted: {unaccounted} s of {own} s");
     }
     thaw(&all);
     (agent, after)
