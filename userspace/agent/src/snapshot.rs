@@ -17,6 +17,14 @@ pub struct Snapshot {
     pub lingering: Vec<Arc<Resource>>,
 }
 
+impl Snapshot {
+    /// About as much memory as it takes, without what it shares with the snapshots before and after it.
+    pub fn bytes(&self) -> usize {
+        let of = |resource: &Resource| size_of::<Resource>() + resource.points.capacity() * size_of::<Point>();
+        size_of::<Self>() + self.resources.iter().map(of).sum::<usize>() + size_of_val(&*self.lingering)
+    }
+}
+
 /// An entity and its points.
 #[derive(Clone, Debug)]
 pub struct Resource {
