@@ -177,7 +177,7 @@ impl Node {
         let resources =
             self.publisher.resources(accounting, attribution, &self.names, &self.machines, &outcome.ended, readings);
         let lingering = self.publisher.lingering(&resources, &now);
-        Arc::new(Snapshot { time_ns: now.unix_ns, resources, lingering })
+        Arc::new(Snapshot { time_ns: now.unix_ns, resources, lingering, ..Snapshot::default() })
     }
 
     fn now(&self) -> Moment {

@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub resources: Vec<Resource>,
     /// Series that ended a while ago and stay on `/metrics`, unchanged, until every scraper has seen them.
     pub lingering: Vec<Arc<Resource>>,
+    /// What only the page of an older tool shows ([`crate::compat`]).
+    pub tracked: Vec<Resource>,
 }
 
 impl Snapshot {

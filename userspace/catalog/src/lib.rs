@@ -105,12 +105,25 @@ pub enum Entity {
     Vcpu,
     /// The agent itself.
     Agent,
+    /// Processes that `--compat kubevirt` was told to track: those of one name in one pod.
+    KubevirtProcess,
+    /// The agent, standing in for the older tool.
+    KubevirtInfo,
 }
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 7] =
-        [Entity::Process, Entity::Executable, Entity::Container, Entity::Pod, Entity::Vm, Entity::Vcpu, Entity::Agent];
+    pub const ALL: [Entity; 9] = [
+        Entity::Process,
+        Entity::Executable,
+        Entity::Container,
+        Entity::Pod,
+        Entity::Vm,
+        Entity::Vcpu,
+        Entity::Agent,
+        Entity::KubevirtProcess,
+        Entity::KubevirtInfo,
+    ];
 
     /// Its name in the reference.
     pub const fn name(self) -> &'static str {
@@ -122,6 +135,8 @@ impl Entity {
             Entity::Vm => "vm",
             Entity::Vcpu => "vcpu",
             Entity::Agent => "agent",
+            Entity::KubevirtProcess => "kubevirt process",
+            Entity::KubevirtInfo => "kubevirt info",
         }
     }
 
@@ -156,6 +171,8 @@ impl Entity {
             Entity::Executable => 10,
             Entity::Process => 11,
             Entity::Vcpu => return VCPU,
+            Entity::KubevirtProcess => return &["domain", "host", "process"],
+            Entity::KubevirtInfo => return &["branch", "goversion", "kubeversion", "revision", "version"],
         };
         ALL.split_at(count).0
     }
@@ -179,6 +196,11 @@ impl Entity {
             }
             Entity::Vcpu => "A virtual CPU: a thread of the emulator.",
             Entity::Agent => "The agent itself.",
+            Entity::KubevirtProcess => {
+                "Only with `--compat kubevirt`, on the address of its configuration: the tracked processes of one name \
+                 in one pod, under the names and labels of kubevirt-metrics-collector."
+            }
+            Entity::KubevirtInfo => "Only with `--compat kubevirt`: what stands in for kubevirt-metrics-collector.",
         }
     }
 }

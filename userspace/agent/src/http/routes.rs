@@ -71,6 +71,9 @@ impl<S: Source> Site<S> {
 
     async fn route(&self, request: &Request<impl Body>, answering: Answering) -> Answer {
         let path = request.uri().path();
+        if self.source.only_metrics() && path != "/metrics" {
+            return text(StatusCode::NOT_FOUND, "no such page; there is /metrics\n");
+        }
         if !["/", "/metrics", "/status", "/top", "/healthz", "/readyz"].contains(&path) {
             return text(StatusCode::NOT_FOUND, "no such page; / lists those there are\n");
         }
