@@ -12,6 +12,7 @@ use crate::cgroup::{Layout, Reader, scan};
 use crate::descriptors::{self, Schedule};
 use crate::figures::GroupFigures;
 use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
+use crate::node::Node;
 use crate::oom::{Kmsg, OomTracker};
 use crate::own::{OwnFigures, Usage};
 use crate::publish::{Names, Publisher, Readings};
@@ -77,6 +78,15 @@ pub struct Collector {
     /// What was published last, for as long as anybody has it.
     published: Weak<Snapshot>,
     machines: Machines,
+    node: Node,
+}
+
+/// What is read besides the kernel's tables and the cgroups.
+pub struct Sources {
+    /// The kernel's log.
+    pub kmsg: Kmsg,
+    /// The node.
+    pub node: Node,
 }
 
 impl Collector {
@@ -88,7 +98,7 @@ impl Collector {
         publisher: Publisher,
         attribution: Attribution,
         limits: Limits,
-        kmsg: Kmsg,
+        Sources { kmsg, node }: Sources,
     ) -> Self {
         let shared =
             Shared { accounting: Accounting::new(limits), attribution, names: Names::default(), last: Last::default() };
@@ -110,6 +120,7 @@ impl Collector {
             usage: Usage::default(),
             published: Weak::new(),
             machines: Machines::default(),
+            node,
         }
     }
 
@@ -194,9 +205,12 @@ impl Collector {
         let readings = self.read_groups(accounting, attribution, last);
         clock.end(2);
         self.count_descriptors(accounting, now.monotonic_ns);
+        self.node.refresh(&now);
         clock.end(3);
-        let resources =
+        let of_node = self.publisher.node(&self.node, &now);
+        let mut resources =
             self.publisher.resources(accounting, attribution, names, &self.machines, &outcome.ended, readings);
+        resources.extend(of_node);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
         last.dropped = self.dropped(accounting, attribution);

@@ -1,6 +1,7 @@
 //! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
 
 mod identity;
+mod node;
 
 use std::collections::VecDeque;
 
@@ -49,6 +50,8 @@ enum Subject {
     /// By pod, with the name: that may come late.
     Vm(Arc<str>, Arc<str>),
     Vcpu(Arc<str>, Arc<str>, u32),
+    /// The node or a part of it, by name.
+    Part(Entity, Arc<str>),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::accounting::Limits;
 use crate::attribution::Attribution;
 use crate::cgroup::{Layout, Tree};
-use crate::collect::{Collector, GROUP_LINGER_NS, MAX_GROUPS, Shared};
+use crate::collect::{Collector, GROUP_LINGER_NS, MAX_GROUPS, Shared, Sources};
 use crate::config::Config;
 use crate::detail::{Choice, Detail};
 use crate::export::otlp::{self, Exporter};
@@ -23,6 +23,7 @@ use crate::http::{Latest, Server, Source};
 use crate::kernel::offsets::Wishes;
 use crate::kernel::{Kernel, Options};
 use crate::log::Log;
+use crate::node::Node;
 use crate::oom::Kmsg;
 use crate::own::OwnFigures;
 use crate::publish::Publisher;
@@ -86,7 +87,8 @@ pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()>
             linger_ns,
             ..Limits::default()
         };
-        let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg);
+        let sources = Sources { kmsg, node: Node::new("/proc".as_ref(), board.clone()) };
+        let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, sources);
         serve(config, server, otlp, board, collector, Facts { capabilities, detail, log: log.clone() }).await
     })
 }

@@ -20,6 +20,8 @@ macro_rules! attributes {
 attributes! {
     /// User or kernel time.
     CPU_MODE = "cpu.mode" ["user", "system"];
+    /// What the node's CPUs do.
+    NODE_CPU_MODE = "cpu.mode" ["user", "nice", "system", "idle", "iowait", "interrupt", "softirq", "steal"];
     /// Given up or taken away.
     SWITCH_TYPE = "process.context_switch.type" ["voluntary", "involuntary"];
     /// Without or with I/O.
@@ -78,5 +80,6 @@ attributes! {
     /// Something the agent reads from or writes to, or what confines it.
     AGENT_SOURCE = "podscope.source" [
         "btf", "cgroup", "runtime", "containerd", "kmsg", "proc", "otlp", "http", "log", "seccomp", "landlock",
+        "node",
     ];
 }

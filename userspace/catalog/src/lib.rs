@@ -103,14 +103,24 @@ pub enum Entity {
     Vm,
     /// A virtual CPU of a virtual machine.
     Vcpu,
+    /// The node.
+    Node,
     /// The agent itself.
     Agent,
 }
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 7] =
-        [Entity::Process, Entity::Executable, Entity::Container, Entity::Pod, Entity::Vm, Entity::Vcpu, Entity::Agent];
+    pub const ALL: [Entity; 8] = [
+        Entity::Process,
+        Entity::Executable,
+        Entity::Container,
+        Entity::Pod,
+        Entity::Vm,
+        Entity::Vcpu,
+        Entity::Node,
+        Entity::Agent,
+    ];
 
     /// Its name in the reference.
     pub const fn name(self) -> &'static str {
@@ -121,6 +131,7 @@ impl Entity {
             Entity::Pod => "pod",
             Entity::Vm => "vm",
             Entity::Vcpu => "vcpu",
+            Entity::Node => "node",
             Entity::Agent => "agent",
         }
     }
@@ -150,7 +161,7 @@ impl Entity {
             "podscope.vm.vcpu.id",
         ];
         let count = match self {
-            Entity::Agent => 1,
+            Entity::Agent | Entity::Node => 1,
             Entity::Pod | Entity::Vm => 6,
             Entity::Container => 8,
             Entity::Executable => 10,
@@ -178,6 +189,7 @@ impl Entity {
                  for."
             }
             Entity::Vcpu => "A virtual CPU: a thread of the emulator.",
+            Entity::Node => "The node: its kernel's own sums over everything that runs on it.",
             Entity::Agent => "The agent itself.",
         }
     }
@@ -198,6 +210,9 @@ pub enum Source {
     Proc,
     /// The cgroup's own files; such a counter started with the cgroup, not with the agent.
     Cgroup,
+    /// The kernel's files on the whole node or on a network namespace, such as /proc/stat; such a counter started with
+    /// the kernel or the namespace, not with the agent.
+    Kernel,
     /// The agent's own bookkeeping.
     Agent,
 }
@@ -234,6 +249,7 @@ impl Source {
             Source::Memory => "address space",
             Source::Proc => "/proc",
             Source::Cgroup => "cgroup files",
+            Source::Kernel => "kernel files",
             Source::Agent => "agent",
         }
     }

@@ -193,6 +193,9 @@ metrics! {
     /// Moves of the virtual CPU's thread to another CPU.
     VCPU_MIGRATIONS = "podscope.vm.vcpu.migrations", "{migration}", Counter Int, Vcpu, Task;
 
+    /// Time of the node's CPUs by what they did, in the kernel's ticks.
+    SYSTEM_CPU_TIME = "system.cpu.time", "s", Counter Double, Node, Kernel, [NODE_CPU_MODE];
+
     /// CPU time of the agent itself, without its kernel programs.
     AGENT_CPU_TIME = "podscope.agent.cpu.time", "s", Counter Double, Agent, Agent, [CPU_MODE];
     /// Resident memory of the agent itself.

@@ -15,6 +15,7 @@ mod hostile;
 mod lives;
 mod machines;
 mod missing;
+mod node;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;
