@@ -206,8 +206,9 @@ impl Collector {
         clock.end(2);
         self.count_descriptors(accounting, now.monotonic_ns);
         self.node.refresh(&now);
+        self.node.pods.refresh(accounting, attribution);
         clock.end(3);
-        let of_node = self.publisher.node(&self.node, &now);
+        let of_node = self.publisher.node(&self.node, accounting.processes.len() as u64, &now);
         let mut resources =
             self.publisher.resources(accounting, attribution, names, &self.machines, &outcome.ended, readings);
         resources.extend(of_node);
@@ -292,6 +293,7 @@ impl Collector {
 
     fn dropped(&self, accounting: &Accounting, attribution: &Attribution) -> Vec<(&'static str, u64)> {
         let runtime = attribution.runtime().stats();
+        let [devices, interfaces] = self.node.dropped();
         vec![
             ("process", accounting.processes_dropped),
             ("ended_series", self.publisher.lingering_dropped),
@@ -302,6 +304,8 @@ impl Collector {
             ("label", runtime.truncated_labels),
             ("runtime_answer", runtime.malformed),
             ("runtime_request", runtime.requests_dropped),
+            ("device", devices),
+            ("interface", interfaces),
         ]
     }
 

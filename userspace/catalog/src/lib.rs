@@ -105,13 +105,25 @@ pub enum Entity {
     Vcpu,
     /// The node.
     Node,
+    /// A block device of the node.
+    Device,
+    /// A network interface of the node.
+    Interface,
+    /// A file system of the node.
+    Filesystem,
+    /// A network interface of a pod.
+    PodInterface,
+    /// A volume of a pod.
+    Volume,
+    /// A block device as a container uses it.
+    ContainerDevice,
     /// The agent itself.
     Agent,
 }
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 8] = [
+    pub const ALL: [Entity; 14] = [
         Entity::Process,
         Entity::Executable,
         Entity::Container,
@@ -119,6 +131,12 @@ impl Entity {
         Entity::Vm,
         Entity::Vcpu,
         Entity::Node,
+        Entity::Device,
+        Entity::Interface,
+        Entity::Filesystem,
+        Entity::PodInterface,
+        Entity::Volume,
+        Entity::ContainerDevice,
         Entity::Agent,
     ];
 
@@ -132,6 +150,12 @@ impl Entity {
             Entity::Vm => "vm",
             Entity::Vcpu => "vcpu",
             Entity::Node => "node",
+            Entity::Device => "device",
+            Entity::Interface => "interface",
+            Entity::Filesystem => "filesystem",
+            Entity::PodInterface => "pod_interface",
+            Entity::Volume => "volume",
+            Entity::ContainerDevice => "container_device",
             Entity::Agent => "agent",
         }
     }
@@ -160,6 +184,43 @@ impl Entity {
             "podscope.vm.uid",
             "podscope.vm.vcpu.id",
         ];
+        const FILESYSTEM: &[&str] = &[
+            "k8s.node.name",
+            "system.device",
+            "system.filesystem.type",
+            "system.filesystem.mode",
+            "system.filesystem.mountpoint",
+        ];
+        const POD_INTERFACE: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "network.interface.name",
+        ];
+        const VOLUME: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "k8s.volume.name",
+            "k8s.volume.type",
+        ];
+        const CONTAINER_DEVICE: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "k8s.container.name",
+            "container.id",
+            "system.device",
+        ];
         let count = match self {
             Entity::Agent | Entity::Node => 1,
             Entity::Pod | Entity::Vm => 6,
@@ -167,6 +228,12 @@ impl Entity {
             Entity::Executable => 10,
             Entity::Process => 11,
             Entity::Vcpu => return VCPU,
+            Entity::Device => return &["k8s.node.name", "system.device"],
+            Entity::Interface => return &["k8s.node.name", "network.interface.name"],
+            Entity::Filesystem => return FILESYSTEM,
+            Entity::PodInterface => return POD_INTERFACE,
+            Entity::Volume => return VOLUME,
+            Entity::ContainerDevice => return CONTAINER_DEVICE,
         };
         ALL.split_at(count).0
     }
@@ -189,6 +256,22 @@ impl Entity {
                  for."
             }
             Entity::Vcpu => "A virtual CPU: a thread of the emulator.",
+            Entity::Device => {
+                "A block device of the node; partitions, RAM disks and read-only loop devices are left out."
+            }
+            Entity::Interface => {
+                "A network interface of the node's own network namespace; the ends of pods' cables are left out."
+            }
+            Entity::Filesystem => {
+                "A local file system of the node, under the place where it is mounted first; those of the network and \
+                 those without a disk are left out."
+            }
+            Entity::PodInterface => {
+                "A network interface of a pod's own network namespace; pods of the host's network have none, and `lo` \
+                 is left out."
+            }
+            Entity::Volume => "A volume of a pod that is a file system of its own.",
+            Entity::ContainerDevice => "A block device as a container uses it, by the container's cgroup.",
             Entity::Node => "The node: its kernel's own sums over everything that runs on it.",
             Entity::Agent => "The agent itself.",
         }

@@ -16,3 +16,4 @@ pub use layout::{Accounting, Layout, LayoutError, Mount, Version};
 pub use path::{Owner, owner};
 pub use reader::{Group, Reader};
 pub use tree::{Scan, Tree, scan};
+pub(crate) use v2::pressure;

@@ -51,7 +51,7 @@ pub(super) fn disk(text: &str) -> Option<Disk> {
 }
 
 /// A `.pressure` file: lines `some avg10=… total=…` and `full …`, totals in microseconds.
-pub(super) fn pressure(text: &str) -> Stall {
+pub(crate) fn pressure(text: &str) -> Stall {
     let total = |kind: &str| {
         let mut words = lines(text).find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '))?.split(' ');
         number(words.find_map(|word| word.strip_prefix("total="))?)?.checked_mul(NS_PER_US)

@@ -1,6 +1,9 @@
 //! /proc/stat: what the CPUs did, and sums over all tasks.
 
+use podscope_catalog::id;
+
 use super::file::{lines, number, numbers, words};
+use crate::accounting::points::Points;
 
 /// What the CPUs do, in the order of the attribute `cpu.mode` of the node, which is not quite the file's.
 const MODES: usize = 8;
@@ -64,9 +67,28 @@ impl Stat {
         [user, nice, system, interrupt, softirq].into_iter().fold(0, u64::saturating_add)
     }
 
+    pub(crate) fn add_to(&self, points: &mut Points) {
+        for (mode, ns) in self.modes.into_iter().enumerate() {
+            points.seconds(id::SYSTEM_CPU_TIME, mode, ns);
+        }
+        for (priority, ns) in self.guests.into_iter().enumerate() {
+            points.seconds(id::NODE_CPU_GUEST_TIME, priority, ns);
+        }
+        points
+            .seconds(id::NODE_CPU_TIME, 0, self.busy_ns())
+            .int(id::SYSTEM_CPU_COUNT, 0, self.cpus)
+            .known(id::NODE_INTERRUPTS, 0, self.interrupts)
+            .known(id::NODE_INTERRUPTS, 1, self.softirqs)
+            .known(id::NODE_CONTEXT_SWITCHES, 0, self.switches)
+            .known(id::SYSTEM_PROCESS_CREATED, 0, self.forks)
+            .known(id::NODE_TASKS, 0, self.runnable)
+            .known(id::NODE_TASKS, 1, self.blocked);
+    }
+
     /// Keeps what the kernel sets back: its idle and I/O waiting times now and then lose some ticks.
     pub(crate) fn not_before(&mut self, before: &Self) {
-        for (now, before) in self.modes.iter_mut().zip(before.modes) {
+        let times = self.modes.iter_mut().chain(&mut self.guests);
+        for (now, before) in times.zip(before.modes.into_iter().chain(before.guests)) {
             *now = before.max(*now);
         }
     }
