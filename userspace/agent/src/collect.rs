@@ -386,6 +386,14 @@ impl Collector {
                 && !readings.figures.contains_key(key)
             {
                 let figures = self.figures.read(&mut self.reader, key, path, accounting.now.monotonic_ns);
+                if let Some(cpus) = self.figures.cpus(key) {
+                    readings.cpus.insert(key.clone(), cpus);
+                }
+                for number in figures.disk.devices.iter().map(|device| device.number) {
+                    if let Some(name) = self.node.device_name(number) {
+                        readings.devices.entry(number).or_insert_with(|| Arc::clone(name));
+                    }
+                }
                 readings.figures.insert(key.clone(), figures);
             }
         }

@@ -34,8 +34,12 @@ const LINGERING: usize = 4096;
 pub struct Readings {
     /// By the container's or pod's own group.
     pub figures: HashMap<ContainerKey, Figures>,
+    /// CPUs' worth of time used of late, by the same.
+    pub cpus: HashMap<ContainerKey, f64>,
     /// Run-queue waits by container.
     pub waits: HashMap<ContainerKey, Box<Histogram>>,
+    /// Names of block devices by major and minor number.
+    pub devices: HashMap<(u32, u32), Arc<str>>,
 }
 
 /// Names of executables by id.
@@ -50,6 +54,7 @@ enum Subject {
     /// By pod, with the name: that may come late.
     Vm(Arc<str>, Arc<str>),
     Vcpu(Arc<str>, Arc<str>, u32),
+    Device(ContainerKey, (u32, u32)),
     /// The node or a part of it, by name.
     Part(Entity, Arc<str>),
 }
@@ -204,12 +209,24 @@ impl Publisher {
                 figures,
                 cpu,
                 unaccounted_ns,
+                cpus: readings.cpus.get(key).copied(),
                 waits: readings.waits.remove(key),
                 uptime_ns: created_ns.map(|created| now.unix_ns.saturating_sub(created)),
             },
         );
         let attributes = self.attributes_of(Subject::Container(key.clone()), now, |list| identify(identity, list));
         to.push(resource(Entity::Container, attributes, points));
+        for device in figures.iter().flat_map(|figures| figures.disk.devices.iter()) {
+            let (major, minor) = device.number;
+            let subject = Subject::Device(key.clone(), device.number);
+            let attributes = self.attributes_of(subject, now, |list| {
+                identify(identity, list);
+                let name = readings.devices.get(&device.number).map(Arc::clone);
+                let name = name.unwrap_or_else(|| format!("{major}:{minor}").into());
+                list.push(ResourceAttribute::label("system.device", name));
+            });
+            to.push(resource(Entity::ContainerDevice, attributes, points::device(device)));
+        }
         for (&exe, executable) in &container.executables {
             let name = exe_name(names, exe);
             let attributes = self.attributes_of(Subject::Executable(key.clone(), exe), now, |list| {
@@ -308,7 +325,11 @@ impl Publisher {
                 start_ns: pod.created_at_ns,
                 kernel_start_ns: pod.created_at_ns,
                 ended: false,
-                points: points::pod(figures, Some(now.unix_ns.saturating_sub(pod.created_at_ns))),
+                points: points::pod(
+                    figures,
+                    readings.cpus.get(&key).copied(),
+                    Some(now.unix_ns.saturating_sub(pod.created_at_ns)),
+                ),
             });
         }
     }
@@ -367,7 +388,10 @@ impl Publisher {
     pub fn rename(&mut self, key: &ContainerKey, last: Option<&Snapshot>, now: &Moment) {
         let mut before = Vec::new();
         self.attributes.retain(|subject, (attributes, _)| match subject {
-            Subject::Process(_, container, _) | Subject::Executable(container, _) | Subject::Container(container)
+            Subject::Process(_, container, _)
+            | Subject::Executable(container, _)
+            | Subject::Container(container)
+            | Subject::Device(container, _)
                 if container == key =>
             {
                 before.push(Arc::clone(attributes));

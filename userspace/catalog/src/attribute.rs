@@ -56,6 +56,12 @@ attributes! {
     FAULT_TYPE = "system.paging.fault.type" ["minor", "major"];
     /// To or from storage.
     IO_DIRECTION = "disk.io.direction" ["read", "write"];
+    /// What a container asks of a block device.
+    DEVICE_OPERATION = "podscope.disk.operation" ["read", "write", "discard"];
+    /// Whether somebody waits for a transfer.
+    DISK_WAITING = "podscope.disk.waiting" ["sync", "async"];
+    /// Whether a page came to a container's account or left it.
+    MEMORY_CHARGE = "podscope.memory.charge" ["charged", "uncharged"];
     /// What a page of a process is; only the first three and hugetlb are resident.
     MEMORY_KIND = "podscope.memory.kind" ["anonymous", "file", "shared", "swap", "hugetlb"];
     /// How a process came to an executable or container.

@@ -84,6 +84,10 @@ metrics! {
 
     /// CPU time of the container by its cgroup's own counter, split by the cgroup's user and system accounting.
     CONTAINER_CPU_TIME = "container.cpu.time", "s", Counter Double, Container, Cgroup, [CPU_MODE];
+    /// CPUs' worth of time that the container used since a collection at least a second before.
+    CONTAINER_CPU_USAGE = "container.cpu.usage", "{cpu}", Gauge Double, Container, Cgroup;
+    /// CPU limit of the container, where it has one.
+    CONTAINER_CPU_LIMIT = "podscope.container.cpu.limit", "{cpu}", Gauge Double, Container, Cgroup;
     /// CPU time of the container's processes, living and ended, since the agent has watched them.
     CONTAINER_PROCESS_CPU_TIME = "podscope.container.process.cpu.time", "s", Counter Double, Container, Books;
     /// Growth of the cgroup's own CPU counter beyond the sum of the processes since the agent has watched both.
@@ -100,6 +104,14 @@ metrics! {
     CONTAINER_MEMORY_WORKING_SET = "container.memory.working_set", "By", UpDownCounter Int, Container, Cgroup;
     /// Anonymous memory of the container.
     CONTAINER_MEMORY_RSS = "container.memory.rss", "By", UpDownCounter Int, Container, Cgroup;
+    /// Page cache of the container, shared memory included.
+    CONTAINER_MEMORY_CACHE = "podscope.container.memory.cache", "By", Gauge Int, Container, Cgroup;
+    /// Page cache of the container that is mapped into processes.
+    CONTAINER_MEMORY_MAPPED = "podscope.container.memory.mapped", "By", Gauge Int, Container, Cgroup;
+    /// Memory of the container by the list on which it waits to be reclaimed.
+    CONTAINER_MEMORY_LIST = "podscope.container.memory.list", "By", Gauge Int, Container, Cgroup, [MEMORY_LIST];
+    /// How often pages came to the container's account and left it; cgroup v1 alone counts them.
+    CONTAINER_MEMORY_CHARGES = "podscope.container.memory.charges", "{charge}", Counter Int, Container, Cgroup, [MEMORY_CHARGE];
     /// Memory limit of the container less its working set, where it has a limit.
     CONTAINER_MEMORY_AVAILABLE = "container.memory.available", "By", UpDownCounter Int, Container, Cgroup;
     /// Memory limit of the container, where it has one.
@@ -141,6 +153,8 @@ metrics! {
 
     /// CPU time of the pod by its cgroup's own counter.
     POD_CPU_TIME = "k8s.pod.cpu.time", "s", Counter Double, Pod, Cgroup;
+    /// CPUs' worth of time that the pod used since a collection at least a second before.
+    POD_CPU_USAGE = "k8s.pod.cpu.usage", "{cpu}", Gauge Double, Pod, Cgroup;
     /// Memory charged to the pod, page cache included.
     POD_MEMORY_USAGE = "k8s.pod.memory.usage", "By", UpDownCounter Int, Pod, Cgroup;
     /// Memory charged to the pod less inactive page cache, as the kubelet counts it.
@@ -336,6 +350,13 @@ metrics! {
     POD_NETWORK_COMPRESSED = "podscope.pod.network.compressed", "{packet}", Counter Int, PodInterface, Kernel, [NETWORK_DIRECTION];
     /// Multicast packets that the pod's interface received; absent until the first one.
     POD_NETWORK_MULTICAST = "podscope.pod.network.multicast", "{packet}", Counter Int, PodInterface, Kernel;
+
+    /// Bytes that the container had the block device read, write and discard.
+    CONTAINER_DEVICE_IO = "podscope.container.device.io", "By", Counter Int, ContainerDevice, Cgroup, [DEVICE_OPERATION];
+    /// Requests of the container to the block device.
+    CONTAINER_DEVICE_OPERATIONS = "podscope.container.device.operations", "{operation}", Counter Int, ContainerDevice, Cgroup, [DEVICE_OPERATION];
+    /// The same bytes by whether somebody waited for them; cgroup v1 alone tells.
+    CONTAINER_DEVICE_WAITING = "podscope.container.device.waiting", "By", Counter Int, ContainerDevice, Cgroup, [DISK_WAITING];
 
     /// CPU time of the agent itself, without its kernel programs.
     AGENT_CPU_TIME = "podscope.agent.cpu.time", "s", Counter Double, Agent, Agent, [CPU_MODE];

@@ -7,7 +7,7 @@ use super::Container;
 use super::container::Executable;
 use super::process::Process;
 use super::split::CpuSplit;
-use crate::cgroup::Figures;
+use crate::cgroup::{DeviceIo, Figures};
 use crate::snapshot::{Point, Value};
 
 /// Collects points; they end up sorted as [`crate::snapshot::Resource::points`] asks.
@@ -148,6 +148,8 @@ pub struct ContainerFigures<'a> {
     pub unaccounted_ns: Option<i64>,
     /// Run-queue waits of the container's cgroups together.
     pub waits: Option<Box<Histogram>>,
+    /// CPUs' worth of time used of late.
+    pub cpus: Option<f64>,
     /// Since the container started.
     pub uptime_ns: Option<u64>,
 }
@@ -177,6 +179,9 @@ pub fn container(container: &Container, more: ContainerFigures<'_>) -> Vec<Point
     if let Some(ns) = more.unaccounted_ns {
         points.double(id::CONTAINER_CPU_UNACCOUNTED, ns as f64 / 1e9);
     }
+    if let Some(cpus) = more.cpus {
+        points.double(id::CONTAINER_CPU_USAGE, cpus);
+    }
     if let Some(figures) = more.figures {
         container_figures(&mut points, figures);
     }
@@ -195,6 +200,8 @@ fn container_figures(points: &mut Points, figures: &Figures) {
         .known(id::CONTAINER_MEMORY_USAGE, 0, memory.usage)
         .known(id::CONTAINER_MEMORY_WORKING_SET, 0, memory.working_set)
         .known(id::CONTAINER_MEMORY_RSS, 0, memory.rss)
+        .known(id::CONTAINER_MEMORY_CACHE, 0, memory.cache)
+        .known(id::CONTAINER_MEMORY_MAPPED, 0, memory.mapped)
         .known(id::CONTAINER_MEMORY_AVAILABLE, 0, available(figures))
         .known(id::CONTAINER_MEMORY_LIMIT, 0, figures.limits.memory)
         .known(id::CONTAINER_MEMORY_PEAK, 0, memory.peak)
@@ -206,12 +213,39 @@ fn container_figures(points: &mut Points, figures: &Figures) {
         .known(id::CONTAINER_DISK_IO, 1, disk.write_bytes)
         .known(id::CONTAINER_DISK_OPERATIONS, 0, disk.read_operations)
         .known(id::CONTAINER_DISK_OPERATIONS, 1, disk.write_operations);
+    for (list, bytes) in memory.lists.into_iter().enumerate() {
+        points.known(id::CONTAINER_MEMORY_LIST, list, bytes);
+    }
+    for (direction, count) in memory.charges.into_iter().enumerate() {
+        points.known(id::CONTAINER_MEMORY_CHARGES, direction, count);
+    }
+    if let Some(cpus) = figures.limits.cpu {
+        points.double(id::CONTAINER_CPU_LIMIT, cpus);
+    }
     pressure(points, id::CONTAINER_PRESSURE_TIME, figures);
 }
 
-/// A pod, from its own cgroup.
-pub fn pod(figures: &Figures, uptime_ns: Option<u64>) -> Vec<Point> {
+/// A block device as a container uses it.
+pub fn device(device: &DeviceIo) -> Vec<Point> {
     let mut points = Points::default();
+    for (kind, bytes) in device.bytes.into_iter().enumerate() {
+        points.int(id::CONTAINER_DEVICE_IO, kind, bytes);
+    }
+    for (kind, count) in device.operations.into_iter().enumerate() {
+        points.int(id::CONTAINER_DEVICE_OPERATIONS, kind, count);
+    }
+    for (kind, bytes) in device.waited_bytes.into_iter().flatten().enumerate() {
+        points.int(id::CONTAINER_DEVICE_WAITING, kind, bytes);
+    }
+    points.finish()
+}
+
+/// A pod, from its own cgroup. `cpus`: CPUs' worth of time used of late.
+pub fn pod(figures: &Figures, cpus: Option<f64>, uptime_ns: Option<u64>) -> Vec<Point> {
+    let mut points = Points::default();
+    if let Some(cpus) = cpus {
+        points.double(id::POD_CPU_USAGE, cpus);
+    }
     let memory = &figures.memory;
     points
         .known_seconds(id::POD_CPU_TIME, 0, figures.cpu.usage_ns)
