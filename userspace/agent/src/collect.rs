@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 use podscope_abi::BookKey;
 
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
@@ -15,7 +15,8 @@ use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
 use crate::node::Node;
 use crate::oom::{Kmsg, OomTracker};
 use crate::own::{OwnFigures, Usage};
-use crate::publish::{Names, Publisher, Readings};
+use crate::publish::{LayerFigures, Names, Publisher, Readings};
+use crate::runtime::Layer;
 use crate::snapshot::Snapshot;
 use crate::status::{Board, Kind, State};
 use crate::vm::Machines;
@@ -202,13 +203,15 @@ impl Collector {
         attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
-        let readings = self.read_groups(accounting, attribution, last);
-        clock.end(2);
-        self.count_descriptors(accounting, now.monotonic_ns);
+        // First of all, since it tells the names of block devices.
         self.node.refresh(&now);
         self.node.pods.refresh(accounting, attribution);
+        self.count_descriptors(accounting, now.monotonic_ns);
         clock.end(3);
-        let of_node = self.publisher.node(&self.node, accounting.processes.len() as u64, &now);
+        let readings = self.read_groups(accounting, attribution, last);
+        clock.end(2);
+        let pods = attribution.runtime().pods();
+        let of_node = self.publisher.node(&self.node, &pods, accounting.processes.len() as u64, &now);
         let mut resources =
             self.publisher.resources(accounting, attribution, names, &self.machines, &outcome.ended, readings);
         resources.extend(of_node);
@@ -293,7 +296,7 @@ impl Collector {
 
     fn dropped(&self, accounting: &Accounting, attribution: &Attribution) -> Vec<(&'static str, u64)> {
         let runtime = attribution.runtime().stats();
-        let [devices, interfaces] = self.node.dropped();
+        let [devices, interfaces, filesystems] = self.node.dropped();
         vec![
             ("process", accounting.processes_dropped),
             ("ended_series", self.publisher.lingering_dropped),
@@ -306,6 +309,7 @@ impl Collector {
             ("runtime_request", runtime.requests_dropped),
             ("device", devices),
             ("interface", interfaces),
+            ("filesystem", filesystems),
         ]
     }
 
@@ -398,11 +402,25 @@ impl Collector {
             }
         }
         self.figures.forget_unread(accounting.now.monotonic_ns);
+        readings.layers = self.layers(attribution);
         match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup)) {
             Ok((count, waits)) => (last.entries[2], readings.waits) = (count, waits),
             Err(error) => tracing::warn!("cannot list the cgroups: {error}"),
         }
         readings
+    }
+}
+
+impl Collector {
+    /// What containers have written over their images, and the file systems that hold it.
+    fn layers(&self, attribution: &Attribution) -> HashMap<Arc<str>, LayerFigures> {
+        let sizes = self.node.sizes();
+        let figures = |layer: &Layer| LayerFigures {
+            used: layer.used_bytes,
+            inodes: layer.inodes,
+            size: sizes.of_path(&layer.mountpoint).copied(),
+        };
+        attribution.runtime().layers().iter().map(|(id, layer)| (Arc::clone(id), figures(layer))).collect()
     }
 }
 

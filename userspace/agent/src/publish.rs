@@ -17,6 +17,7 @@ use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Proc
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
 use crate::detail::Detail;
+use crate::node::Size;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
 use crate::vm::{Machine, Machines};
 
@@ -38,8 +39,21 @@ pub struct Readings {
     pub cpus: HashMap<ContainerKey, f64>,
     /// Run-queue waits by container.
     pub waits: HashMap<ContainerKey, Box<Histogram>>,
+    /// What containers have written over their images, by container id.
+    pub layers: HashMap<Arc<str>, LayerFigures>,
     /// Names of block devices by major and minor number.
     pub devices: HashMap<(u32, u32), Arc<str>>,
+}
+
+/// What a container has written over its image, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayerFigures {
+    /// Bytes.
+    pub used: Option<u64>,
+    /// Files and folders.
+    pub inodes: Option<u64>,
+    /// The file system that holds it, where it is within reach.
+    pub size: Option<Size>,
 }
 
 /// Names of executables by id.
@@ -210,6 +224,10 @@ impl Publisher {
                 cpu,
                 unaccounted_ns,
                 cpus: readings.cpus.get(key).copied(),
+                layer: match key {
+                    ContainerKey::Container(id) => readings.layers.get(id).copied(),
+                    _ => None,
+                },
                 waits: readings.waits.remove(key),
                 uptime_ns: created_ns.map(|created| now.unix_ns.saturating_sub(created)),
             },

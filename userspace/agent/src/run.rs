@@ -87,7 +87,9 @@ pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()>
             linger_ns,
             ..Limits::default()
         };
-        let sources = Sources { kmsg, node: Node::new("/proc".as_ref(), "/sys".as_ref(), board.clone()) };
+        let mut node = Node::new("/proc".as_ref(), "/sys".as_ref(), board.clone());
+        node.watch_filesystems().context("cannot start the thread that asks for sizes of file systems")?;
+        let sources = Sources { kmsg, node };
         let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, sources);
         serve(config, server, otlp, board, collector, Facts { capabilities, detail, log: log.clone() }).await
     })

@@ -42,6 +42,10 @@ attributes! {
     PAGING_STATE = "system.paging.state" ["used", "free"];
     /// Into memory or out of it.
     PAGING_DIRECTION = "system.paging.direction" ["in", "out"];
+    /// What a file system's space is used for; reserved is what only root may use.
+    FILESYSTEM_STATE = "system.filesystem.state" ["used", "free", "reserved"];
+    /// Whether an inode is in use.
+    INODE_STATE = "podscope.inode.state" ["used", "free"];
     /// What a socket is for.
     SOCKET_KIND = "podscope.socket.kind" ["tcp", "tcp_orphan", "tcp_time_wait", "udp", "raw"];
     /// Into the namespace or out of it.
@@ -98,7 +102,7 @@ attributes! {
     DROP = "podscope.drop.reason" [
         "process", "ended_series", "cgroup_name", "oom_kill", "kmsg_record",
         "container", "label", "runtime_answer", "runtime_request", "log_line",
-        "device", "interface",
+        "device", "interface", "filesystem",
     ];
     /// Why the HTTP endpoint refused something or cut it off.
     HTTP_REFUSAL = "podscope.http.refusal.reason" [
@@ -115,6 +119,6 @@ attributes! {
     /// Something the agent reads from or writes to, or what confines it.
     AGENT_SOURCE = "podscope.source" [
         "btf", "cgroup", "runtime", "containerd", "kmsg", "proc", "otlp", "http", "log", "seccomp", "landlock",
-        "node",
+        "node", "filesystem", "container_stats",
     ];
 }

@@ -296,6 +296,8 @@ pub enum Source {
     /// The kernel's files on the whole node or on a network namespace, such as /proc/stat; such a counter started with
     /// the kernel or the namespace, not with the agent.
     Kernel,
+    /// The container runtime.
+    Runtime,
     /// The agent's own bookkeeping.
     Agent,
 }
@@ -333,6 +335,7 @@ impl Source {
             Source::Proc => "/proc",
             Source::Cgroup => "cgroup files",
             Source::Kernel => "kernel files",
+            Source::Runtime => "container runtime",
             Source::Agent => "agent",
         }
     }

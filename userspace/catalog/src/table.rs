@@ -128,6 +128,14 @@ metrics! {
     CONTAINER_DISK_IO = "container.disk.io", "By", Counter Int, Container, Cgroup, [IO_DIRECTION];
     /// Requests of the container to block devices.
     CONTAINER_DISK_OPERATIONS = "podscope.container.disk.operations", "{operation}", Counter Int, Container, Cgroup, [IO_DIRECTION];
+    /// Bytes that the container has written over its image, as the runtime counts them about once a minute.
+    CONTAINER_FILESYSTEM_USAGE = "container.filesystem.usage", "By", UpDownCounter Int, Container, Runtime;
+    /// Files that the container has written over its image, as the runtime counts them about once a minute.
+    CONTAINER_FILESYSTEM_INODES_USED = "podscope.container.filesystem.inode.used", "{inode}", UpDownCounter Int, Container, Runtime;
+    /// Size of the file system that holds what containers write over their images.
+    CONTAINER_FILESYSTEM_CAPACITY = "container.filesystem.capacity", "By", UpDownCounter Int, Container, Kernel;
+    /// Bytes of that file system that are left to programs without privilege.
+    CONTAINER_FILESYSTEM_AVAILABLE = "container.filesystem.available", "By", UpDownCounter Int, Container, Kernel;
     /// Time in which some or all of the container's tasks stalled on a resource (PSI).
     CONTAINER_PRESSURE_TIME = "podscope.container.pressure.time", "s", Counter Double, Container, Cgroup, [PRESSURE_RESOURCE, PRESSURE_KIND];
     /// Time since the container started.
@@ -293,6 +301,26 @@ metrics! {
     NODE_FILESYSTEM_INODES = "k8s.node.filesystem.inode.count", "{inode}", UpDownCounter Int, Node, Kernel;
     /// Free inodes of the file system with the kubelet's folder.
     NODE_FILESYSTEM_INODES_FREE = "k8s.node.filesystem.inode.free", "{inode}", UpDownCounter Int, Node, Kernel;
+
+    /// Space of the file system by what it is used for, read every 30 s.
+    SYSTEM_FILESYSTEM_USAGE = "system.filesystem.usage", "By", UpDownCounter Int, Filesystem, Kernel, [FILESYSTEM_STATE];
+    /// Size of the file system.
+    SYSTEM_FILESYSTEM_LIMIT = "system.filesystem.limit", "By", UpDownCounter Int, Filesystem, Kernel;
+    /// Inodes of the file system; of one that makes them as they are needed there are 0.
+    NODE_FILESYSTEM_INODE_USAGE = "podscope.node.filesystem.inode.usage", "{inode}", UpDownCounter Int, Filesystem, Kernel, [INODE_STATE];
+
+    /// Bytes in use of the volume, read every 30 s.
+    POD_VOLUME_USAGE = "k8s.pod.volume.usage", "By", UpDownCounter Int, Volume, Kernel;
+    /// Size of the volume.
+    POD_VOLUME_CAPACITY = "k8s.pod.volume.capacity", "By", UpDownCounter Int, Volume, Kernel;
+    /// Bytes of the volume that are left to programs without privilege.
+    POD_VOLUME_AVAILABLE = "k8s.pod.volume.available", "By", UpDownCounter Int, Volume, Kernel;
+    /// Inodes of the volume.
+    POD_VOLUME_INODES = "k8s.pod.volume.inode.count", "{inode}", UpDownCounter Int, Volume, Kernel;
+    /// Inodes in use of the volume.
+    POD_VOLUME_INODES_USED = "k8s.pod.volume.inode.used", "{inode}", UpDownCounter Int, Volume, Kernel;
+    /// Free inodes of the volume.
+    POD_VOLUME_INODES_FREE = "k8s.pod.volume.inode.free", "{inode}", UpDownCounter Int, Volume, Kernel;
 
     /// Bytes read from and written to the block device.
     SYSTEM_DISK_IO = "system.disk.io", "By", Counter Int, Device, Kernel, [IO_DIRECTION];

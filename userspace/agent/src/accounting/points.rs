@@ -8,6 +8,7 @@ use super::container::Executable;
 use super::process::Process;
 use super::split::CpuSplit;
 use crate::cgroup::{DeviceIo, Figures};
+use crate::publish::LayerFigures;
 use crate::snapshot::{Point, Value};
 
 /// Collects points; they end up sorted as [`crate::snapshot::Resource::points`] asks.
@@ -150,6 +151,8 @@ pub struct ContainerFigures<'a> {
     pub waits: Option<Box<Histogram>>,
     /// CPUs' worth of time used of late.
     pub cpus: Option<f64>,
+    /// What it has written over its image.
+    pub layer: Option<LayerFigures>,
     /// Since the container started.
     pub uptime_ns: Option<u64>,
 }
@@ -181,6 +184,13 @@ pub fn container(container: &Container, more: ContainerFigures<'_>) -> Vec<Point
     }
     if let Some(cpus) = more.cpus {
         points.double(id::CONTAINER_CPU_USAGE, cpus);
+    }
+    if let Some(LayerFigures { used, inodes, size }) = more.layer {
+        points
+            .known(id::CONTAINER_FILESYSTEM_USAGE, 0, used)
+            .known(id::CONTAINER_FILESYSTEM_INODES_USED, 0, inodes)
+            .known(id::CONTAINER_FILESYSTEM_CAPACITY, 0, size.map(|size| size.capacity()))
+            .known(id::CONTAINER_FILESYSTEM_AVAILABLE, 0, size.map(|size| size.available()));
     }
     if let Some(figures) = more.figures {
         container_figures(&mut points, figures);

@@ -3,7 +3,9 @@
 mod births;
 mod disks;
 mod file;
+mod filesystems;
 mod memory;
+mod mounts;
 mod network;
 mod pods;
 mod reading;
@@ -16,6 +18,8 @@ use podscope_catalog::id;
 
 use self::births::Births;
 use self::disks::Disks;
+pub use self::filesystems::{Filesystem, Filesystems, Size, Sizes, Volume};
+pub use self::mounts::VolumeName;
 pub use self::pods::{PodNetwork, PodNetworks};
 use self::reading::{Files, Reading};
 use crate::accounting::Moment;
@@ -40,6 +44,8 @@ pub struct Node {
     buffer: Vec<u8>,
     files: Files,
     disks: Disks,
+    filesystems: Option<Filesystems>,
+    sizes: Arc<Sizes>,
     interfaces: Births<String>,
     read_ns: Option<u64>,
     /// When the kernel was started, ns since the Unix epoch; as first reckoned, so that no sum begins anew when the
@@ -73,6 +79,8 @@ impl Node {
             buffer: Vec::new(),
             files: Files::new(proc),
             disks: Disks::new(sys),
+            filesystems: None,
+            sizes: Arc::default(),
             interfaces: Births::default(),
             read_ns: None,
             booted_ns: 0,
@@ -80,6 +88,15 @@ impl Node {
             cpus_used: None,
             interfaces_dropped: 0,
         }
+    }
+
+    /// Asks for the sizes of file systems from now on, on a thread of their own.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn watch_filesystems(&mut self) -> std::io::Result<()> {
+        self.filesystems = Some(Filesystems::start(&self.proc)?);
+        Ok(())
     }
 
     /// Reads all files again where that is due.
@@ -113,6 +130,9 @@ impl Node {
         }
         self.interfaces.end(now.unix_ns);
         self.board.set(Kind::Source, "node", self.state(&reading));
+        if let Some(filesystems) = &self.filesystems {
+            self.sizes = filesystems.sizes(&self.board);
+        }
         self.last = reading;
     }
 
@@ -134,9 +154,15 @@ impl Node {
         self.booted_ns
     }
 
-    /// What was left out for want of room: devices, interfaces.
-    pub fn dropped(&self) -> [u64; 2] {
-        [self.disks.dropped, self.interfaces_dropped + self.pods.dropped]
+    /// Sizes of file systems and volumes.
+    pub fn sizes(&self) -> &Sizes {
+        &self.sizes
+    }
+
+    /// What was left out for want of room: devices, interfaces, file systems.
+    pub fn dropped(&self) -> [u64; 3] {
+        let filesystems = self.filesystems.as_ref().map_or(0, Filesystems::dropped);
+        [self.disks.dropped, self.interfaces_dropped + self.pods.dropped, filesystems]
     }
 
     /// The name of a block device by its major and minor number, where the kernel has told it.
@@ -152,6 +178,7 @@ impl Node {
             points.double(id::NODE_CPU_USAGE, cpus);
         }
         self.last.add_to(&mut points);
+        self.sizes.add_to(&mut points);
         points.finish()
     }
 

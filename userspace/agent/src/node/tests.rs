@@ -97,3 +97,101 @@ fn figures_are_read_again_after_a_second() {
     assert_ne!(node.last.stat, first);
     assert!(node.cpus_used.is_some_and(|cpus| cpus >= 0.0));
 }
+
+/// A file system of known size: a file with ext4 in it, mounted.
+struct Mounted {
+    folder: tempfile::TempDir,
+    device: String,
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+impl Mounted {
+    const SIZE: u64 = 64 << 20;
+
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("image");
+        std::fs::File::create(&image).unwrap().set_len(Self::SIZE).unwrap();
+        let device = run("losetup", &["--find", "--show", image.to_str().unwrap()]);
+        let mounted = Self { folder, device };
+        std::fs::create_dir_all(mounted.point()).unwrap();
+        run("mkfs.ext4", &["-q", "-N", "1024", &mounted.device]);
+        run("mount", &[&mounted.device, mounted.point().to_str().unwrap()]);
+        mounted
+    }
+
+    /// As the kubelet mounts a volume.
+    fn point(&self) -> PathBuf {
+        self.folder.path().join("pods/1f0b2c3d-0001-4a00-8000-0000000000a1/volumes/kubernetes.io~csi/pvc-7/mount")
+    }
+
+    fn name(&self) -> &str {
+        self.device.trim_start_matches("/dev/")
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let umount = std::process::Command::new("umount").arg(self.point()).status();
+        let losetup = std::process::Command::new("losetup").args(["--detach", &self.device]).status();
+        assert!(umount.unwrap().success() && losetup.unwrap().success() || std::thread::panicking());
+    }
+}
+
+fn of_name(parts: impl Iterator<Item = Part>, name: &str) -> Vec<Point> {
+    parts.filter(|part| *part.name == *name).map(|part| part.points).next().unwrap_or_default()
+}
+
+/// Against the bytes that dd says it has written past the page cache, and df's word for the file system.
+#[test]
+fn a_disk_and_a_volume_are_what_dd_and_df_say() {
+    let mounted = Mounted::new();
+    let point = mounted.point();
+    let file = point.join("file");
+    let device = |node: &Node| of_name(node.devices(), mounted.name());
+    let before = device(&node());
+    let transfer = |arguments: &[&str]| run("dd", &[&["bs=1M", "count=8", "status=none"], arguments].concat());
+    transfer(&["if=/dev/zero", &format!("of={}", file.display()), "oflag=direct", "conv=fsync"]);
+    transfer(&[&format!("if={}", file.display()), "of=/dev/null", "iflag=direct"]);
+    let after = device(&node());
+    let grown = |metric, at| value(&after, metric, at) - value(&before, metric, at);
+    const DATA: f64 = (8 << 20) as f64;
+    let (read, written) = (grown(id::SYSTEM_DISK_IO, 0), grown(id::SYSTEM_DISK_IO, 1));
+    // The file system writes down where the file is.
+    assert!((DATA..DATA * 1.25).contains(&read) && (DATA..DATA * 1.5).contains(&written), "{read}, {written}");
+    assert!(grown(id::SYSTEM_DISK_OPERATIONS, 0) >= 8.0 && grown(id::SYSTEM_DISK_OPERATIONS, 1) >= 8.0);
+    assert!(grown(id::SYSTEM_DISK_OPERATION_TIME, 1) > 0.0);
+    assert!(grown(id::NODE_DISK_FLUSH_OPERATIONS, 0) >= 1.0, "fsync flushes");
+
+    let filesystems = Filesystems::start("/proc".as_ref()).unwrap();
+    let board = Board::default();
+    let sizes = (0..500).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let sizes = filesystems.sizes(&board);
+        (!sizes.volumes.is_empty()).then_some(sizes)
+    });
+    let sizes = sizes.expect("the thread finds the volume");
+    let volume = sizes.volumes.iter().find(|volume| &*volume.name.name == "pvc-7").unwrap();
+    assert_eq!((&*volume.name.pod, &*volume.name.kind), ("1f0b2c3d-0001-4a00-8000-0000000000a1", "csi"));
+    let points = volume.points();
+    let told = run("df", &["-B1", "--output=size,used,avail,itotal,iused,iavail", point.to_str().unwrap()]);
+    let told: Vec<f64> = told.lines().nth(1).unwrap().split_ascii_whitespace().map(|n| n.parse().unwrap()).collect();
+    let metrics = [
+        id::POD_VOLUME_CAPACITY,
+        id::POD_VOLUME_USAGE,
+        id::POD_VOLUME_AVAILABLE,
+        id::POD_VOLUME_INODES,
+        id::POD_VOLUME_INODES_USED,
+        id::POD_VOLUME_INODES_FREE,
+    ];
+    assert_eq!(metrics.map(|metric| value(&points, metric, 0)).to_vec(), told);
+    assert_eq!(sizes.of_path(&file).map(|size| size.capacity() as f64), Some(told[0]));
+    // A volume is no file system of the node, which has the root at least.
+    let places: Vec<_> = sizes.filesystems.iter().map(|filesystem| filesystem.labels()[3].1.clone()).collect();
+    assert!(places.contains(&"/".to_owned()) && !places.iter().any(|place| place.contains("pvc-7")), "{places:?}");
+}
