@@ -115,10 +115,11 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     name
 }
 
-/// The mount that a path lies on.
+/// The mount that a path lies on; of a container's root the one that holds what the container writes.
 pub(super) fn of_path<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
+    let below = mounts.iter().filter(|mount| mount.kind != "overlay" && path.starts_with(&mount.point));
     // Of two at the same point the later one covers the earlier.
-    mounts.iter().filter(|mount| path.starts_with(&mount.point)).max_by_key(|mount| mount.point.as_os_str().len())
+    below.max_by_key(|mount| mount.point.as_os_str().len())
 }
 
 #[cfg(test)]
@@ -170,17 +171,18 @@ mod tests {
 
     #[test]
     fn a_path_lies_on_the_deepest_mount_and_of_two_on_the_later() {
-        let mounts: Vec<_> = ["/ 8:1", "/var/lib 8:2", "/var/lib 8:3", "/variable 8:4"]
+        let mounts: Vec<_> = ["8:1 / /", "8:2 / /var/lib", "8:3 / /var/lib", "8:4 / /variable"]
             .iter()
-            .filter_map(|text| {
-                let (point, device) = text.split_once(' ')?;
-                mount(&format!("1 2 {device} / {point} rw - ext4 /dev/a rw"))
-            })
+            .map(|place| format!("1 2 {place} rw - ext4 /dev/a rw"))
+            .chain(["1 2 0:7 / /var/lib/layers/merged rw - overlay overlay rw".to_owned()])
+            .filter_map(|line| mount(&line))
             .collect();
+        assert_eq!(mounts.len(), 5);
         let device = |path: &str| of_path(&mounts, path.as_ref()).map(|mount| mount.device);
         assert_eq!(device("/var/lib/kubelet"), Some((8, 3)));
         assert_eq!(device("/var/lib"), Some((8, 3)));
         assert_eq!(device("/var"), Some((8, 1)));
+        assert_eq!(device("/var/lib/layers/merged/etc"), Some((8, 3)), "the layers' own");
     }
 
     proptest! {

@@ -81,9 +81,11 @@ impl Cri {
 
 impl Layer {
     fn of(usage: FilesystemUsage) -> Self {
+        // Where the runtime has not counted yet, it says 0 at no time.
+        let is_counted = usage.timestamp > 0;
         Self {
-            used_bytes: usage.used_bytes.map(|bytes| bytes.value),
-            inodes: usage.inodes_used.map(|inodes| inodes.value),
+            used_bytes: usage.used_bytes.filter(|_| is_counted).map(|bytes| bytes.value),
+            inodes: usage.inodes_used.filter(|_| is_counted).map(|inodes| inodes.value),
             mountpoint: usage.fs_id.unwrap_or_default().mountpoint.into(),
         }
     }
