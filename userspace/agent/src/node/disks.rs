@@ -183,3 +183,107 @@ impl Device {
         points.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use podscope_catalog::MetricId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::snapshot::Value;
+
+    const MS: f64 = 1e-3;
+
+    /// A sysfs with these whole disks; of `read_only` ones the kernel says so.
+    fn sys(disks: &[&str], read_only: &[&str]) -> tempfile::TempDir {
+        let sys = tempfile::tempdir().unwrap();
+        for disk in disks {
+            let device = sys.path().join("block").join(disk);
+            fs::create_dir_all(&device).unwrap();
+            fs::write(device.join("ro"), if read_only.contains(disk) { "1\n" } else { "0\n" }).unwrap();
+        }
+        sys
+    }
+
+    fn value(device: &Device, metric: MetricId, combination: u8) -> Option<f64> {
+        let points = device.points();
+        let point = points.iter().find(|point| (point.metric, point.combination) == (metric, combination))?;
+        match point.value {
+            Value::Int(value) => Some(value as f64),
+            Value::Double(value) => Some(value),
+            Value::Histogram(_) => None,
+        }
+    }
+
+    #[test]
+    fn every_column_has_its_place_and_old_kernels_have_fewer() {
+        let sys = sys(&["vda", "sda"], &[]);
+        let text = b"254 0 vda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n8 0 sda 1 2 3 4 5 6 7 8 9 10 11\n";
+        let devices = Disks::new(sys.path()).read(text, 5, 6);
+        let [new, old] = &devices[..] else { panic!("{devices:?}") };
+        assert_eq!((&*new.name, new.start_ns), ("vda", 5));
+        for (metric, wanted) in [
+            (id::SYSTEM_DISK_OPERATIONS, [1.0, 5.0]),
+            (id::SYSTEM_DISK_MERGED, [2.0, 6.0]),
+            (id::SYSTEM_DISK_IO, [3.0 * 512.0, 7.0 * 512.0]),
+            (id::SYSTEM_DISK_OPERATION_TIME, [4.0 * MS, 8.0 * MS]),
+        ] {
+            assert_eq!([0, 1].map(|at| value(new, metric, at)), wanted.map(Some), "{}", metric.metric().name);
+        }
+        for (metric, wanted) in [
+            (id::NODE_DISK_IN_FLIGHT, 9.0),
+            (id::SYSTEM_DISK_IO_TIME, 10.0 * MS),
+            (id::NODE_DISK_QUEUE_TIME, 11.0 * MS),
+            (id::NODE_DISK_DISCARD_OPERATIONS, 12.0),
+            (id::NODE_DISK_DISCARD_MERGED, 13.0),
+            (id::NODE_DISK_DISCARD_IO, 14.0 * 512.0),
+            (id::NODE_DISK_DISCARD_TIME, 15.0 * MS),
+            (id::NODE_DISK_FLUSH_OPERATIONS, 16.0),
+            (id::NODE_DISK_FLUSH_TIME, 17.0 * MS),
+        ] {
+            assert_eq!(value(new, metric, 0), Some(wanted), "{}", metric.metric().name);
+        }
+        assert_eq!(value(old, id::NODE_DISK_QUEUE_TIME, 0), Some(11.0 * MS));
+        assert_eq!(value(old, id::NODE_DISK_DISCARD_IO, 0), None);
+        assert_eq!(value(old, id::NODE_DISK_FLUSH_TIME, 0), None);
+    }
+
+    #[test]
+    fn partitions_ram_disks_images_and_idle_devices_are_left_out() {
+        let whole = ["nvme0n1", "dm-0", "ram0", "loop0", "loop1", "sr0", "cciss!c0d0"];
+        let sys = sys(&whole, &["loop1", "sr0"]);
+        let lines = |name: &str, minor: usize| format!("8 {minor} {name} 1 0 8 1 0 0 0 0 0 1 1\n");
+        let names = ["nvme0n1", "nvme0n1p1", "dm-0", "ram0", "loop0", "loop1", "cciss/c0d0"];
+        let mut text: String = names.iter().enumerate().map(|(minor, name)| lines(name, minor)).collect();
+        text.push_str("11 0 sr0 0 0 0 0 0 0 0 0 0 0 0\n8 99 cut 1 0");
+        let mut disks = Disks::new(sys.path());
+        let found: Vec<_> = disks.read(text.as_bytes(), 0, 1).into_iter().map(|device| device.name).collect();
+        assert_eq!(found, ["nvme0n1", "dm-0", "loop0", "cciss/c0d0"].map(Arc::from));
+        assert_eq!(disks.name((8, 1)).map(|name| &**name), Some("nvme0n1p1"), "containers name it");
+        let taken = disks.read(b"8 0 dm-0 1 0 8 1 0 0 0 0 0 1 1\n", 0, 2);
+        assert_eq!(taken.len(), 1);
+        assert_eq!(disks.name((8, 0)).map(|name| &**name), Some("dm-0"), "a number that is used again");
+    }
+
+    #[test]
+    fn too_many_are_counted() {
+        let names: Vec<_> = (0..MOST + 3).map(|number| format!("d{number}")).collect();
+        let sys = sys(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+        let line = |(minor, name)| format!("8 {minor} {name} 1 0 8 1 0 0 0 0 0 1 1\n");
+        let text: String = names.iter().enumerate().map(line).collect();
+        let mut disks = Disks::new(sys.path());
+        assert_eq!((disks.read(text.as_bytes(), 0, 1).len(), disks.dropped), (MOST, 3));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_accepted(text in any::<Vec<u8>>(), near in "(8 0 vda|[0-9]{0,21}| |\n){0,40}") {
+            let sys = sys(&["vda"], &[]);
+            for text in [&text[..], near.as_bytes()] {
+                Disks::new(sys.path()).read(text, 0, 1).iter().for_each(|device| drop(device.points()));
+            }
+        }
+    }
+}

@@ -129,3 +129,61 @@ impl Paging {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::snapshot::{Point, Value};
+
+    fn points(meminfo: &[u8], vmstat: &[u8]) -> Vec<Point> {
+        let mut points = Points::default();
+        Memory::parse(meminfo).add_to(&mut points);
+        Paging::parse(vmstat).add_to(&mut points);
+        points.finish()
+    }
+
+    fn value(points: &[Point], metric: podscope_catalog::MetricId, at: u8) -> Option<i64> {
+        let point = points.iter().find(|point| (point.metric, point.combination) == (metric, at))?;
+        let Value::Int(value) = point.value else { return None };
+        Some(value)
+    }
+
+    #[test]
+    fn units_are_bytes_but_for_huge_pages_and_events() {
+        let meminfo = b"MemTotal: 1000 kB\nMemFree: 300 kB\nBuffers: 50 kB\nCached: 200 kB\nSReclaimable: 20 kB\n\
+                        SUnreclaim: 7 kB\nInactive(file): 90 kB\nHugePages_Total: 8\nHugePages_Free: 3\n\
+                        Hugepagesize: 2048 kB\nSwapTotal: 64 kB\nSwapFree: 60 kB\nAnonPages: 5 kB\nShmem: 4 kB\n";
+        let vmstat = b"pgpgin 10\npgpgout 20\npswpin 1\npswpout 2\npgfault 100\npgmajfault 7\npgfree 9\npgreuse 3\n\
+                       oom_kill 1\nnr_mapped 5\n";
+        let points = points(meminfo, vmstat);
+        let is = |metric, at, wanted| assert_eq!(value(&points, metric, at), wanted);
+        const K: i64 = 1024;
+        for (state, kilobytes) in [1000 - 300 - 50 - 220, 300, 50, 220].into_iter().enumerate() {
+            is(id::SYSTEM_MEMORY_USAGE, state as u8, Some(kilobytes * K));
+        }
+        is(id::NODE_MEMORY_USAGE, 0, Some(700 * K));
+        is(id::NODE_MEMORY_WORKING_SET, 0, Some(610 * K));
+        is(id::NODE_MEMORY_AVAILABLE, 0, Some(390 * K));
+        is(id::SYSTEM_MEMORY_AVAILABLE, 0, None);
+        is(id::SYSTEM_HUGEPAGES_USAGE, 1, Some(5));
+        is(id::SYSTEM_HUGEPAGES_SIZE, 0, Some(2 << 20));
+        is(id::SYSTEM_PAGING_USAGE, 0, Some(4 * K));
+        is(id::SYSTEM_PAGING_FAULTS, 0, Some(93));
+        is(id::SYSTEM_PAGING_FAULTS, 1, Some(7));
+        is(id::NODE_PAGING_IO, 1, Some(20 * K));
+        is(id::NODE_SWAP_PAGES, 0, Some(1));
+        is(id::NODE_PAGES_REUSED, 0, Some(3));
+        is(id::NODE_OOM_KILLS, 0, Some(1));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_accepted(text in any::<Vec<u8>>(), near in "((MemTotal|MemFree|SwapFree|pgfault): |[0-9]{0,21}| kB|\n){0,40}") {
+            for text in [&text[..], near.as_bytes()] {
+                points(text, text);
+            }
+        }
+    }
+}

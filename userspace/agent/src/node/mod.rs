@@ -4,6 +4,8 @@ mod births;
 mod disks;
 mod file;
 mod filesystems;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod memory;
 mod mounts;
 mod network;

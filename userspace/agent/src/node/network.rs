@@ -155,3 +155,79 @@ pub(crate) fn sockets(text: &[u8], of_six: &[u8]) -> [Option<u64>; 5] {
     };
     [used("TCP"), value(text, "TCP", "orphan"), value(text, "TCP", "tw"), used("UDP"), used("RAW")]
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DEV: &[u8] = b"Inter-|   Receive                            |  Transmit\n \
+        face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
+        lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n  \
+        ifb0: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n  \
+        eth0.100: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n  \
+        eth\x1b[2J:1 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n  \
+        cut: 1 1 0 0";
+
+    fn value(points: &[Point], metric: MetricId, combination: u8) -> Option<&crate::snapshot::Value> {
+        points.iter().find(|point| (point.metric, point.combination) == (metric, combination)).map(|point| &point.value)
+    }
+
+    #[test]
+    fn every_column_has_its_place() {
+        let found: Vec<_> = interfaces(DEV, |name| name != b"lo").collect();
+        let [vlan, hostile] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((&*vlan.name, vlan.total()), ("eth0.100", 12));
+        assert_eq!(hostile.name, r"eth\x1b[2J");
+        let points = vlan.points(&OF_POD);
+        assert!(points.is_sorted_by_key(|point| (point.metric, point.combination)));
+        let int = |metric, at| match value(&points, metric, at) {
+            Some(crate::snapshot::Value::Int(value)) => *value,
+            other => panic!("{other:?}"),
+        };
+        let pair = |metric| [int(metric, 0), int(metric, 1)];
+        assert_eq!(pair(id::POD_NETWORK_IO), [1, 9]);
+        assert_eq!(pair(id::POD_NETWORK_PACKETS), [2, 10]);
+        assert_eq!(pair(id::POD_NETWORK_ERRORS), [3, 11]);
+        assert_eq!(pair(id::POD_NETWORK_DROPPED), [4, 12]);
+        assert_eq!(pair(id::POD_NETWORK_COMPRESSED), [7, 16]);
+        assert_eq!([0, 1, 2, 3, 4].map(|at| int(id::POD_NETWORK_FAULTS, at)), [5, 6, 13, 14, 15]);
+        assert_eq!(int(id::POD_NETWORK_MULTICAST, 0), 8);
+        let quiet = hostile.points(&OF_NODE);
+        assert_eq!(quiet.len(), 8, "what has never happened has no series: {quiet:?}");
+    }
+
+    #[test]
+    fn the_default_route_is_the_one_that_is_up_with_the_smallest_metric() {
+        let head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
+        let routes = |lines: &str| default_route(format!("{head}{lines}").as_bytes());
+        let wan = "wan0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0 \n";
+        let lan = "lan0\t00000000\t010200C0\t0003\t0\t0\t50\t00000000\t0\t0\t0\n";
+        let down = "old0\t00000000\t010200C0\t0002\t0\t0\t1\t00000000\t0\t0\t0\n";
+        let near = "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        assert_eq!(routes(&[wan, lan, down, near].concat()).as_deref(), Some("lan0"));
+        assert_eq!(routes(&[down, near].concat()), None);
+    }
+
+    #[test]
+    fn sockets_of_both_protocols_are_added() {
+        let four =
+            b"sockets: used 15\nTCP: inuse 4 orphan 1 tw 156 alloc 9 mem 123\nUDP: inuse 2 mem 0\nRAW: inuse 0\n";
+        let six = b"TCP6: inuse 3\nUDP6: inuse 5\nRAW6: inuse 1\n";
+        assert_eq!(sockets(four, six), [7, 1, 156, 7, 1].map(Some));
+        assert_eq!(sockets(four, b""), [4, 1, 156, 2, 0].map(Some));
+        assert_eq!(sockets(b"TCP: inuse", six), [None; 5]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_accepted(text in any::<Vec<u8>>(), near in "(eth0|:| |TCP|inuse |00000000\t|0003\t|[0-9]{0,21}|\n){0,40}") {
+            for text in [&text[..], near.as_bytes()] {
+                interfaces(text, |_| true).for_each(|interface| drop(interface.points(&OF_NODE)));
+                default_route(text);
+                sockets(text, text);
+            }
+        }
+    }
+}
