@@ -1,6 +1,7 @@
 //! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
 
 mod identity;
+mod node;
 
 use std::collections::VecDeque;
 
@@ -16,6 +17,7 @@ use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Proc
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
 use crate::detail::Detail;
+use crate::node::Size;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
 use crate::vm::{Machine, Machines};
 
@@ -33,8 +35,25 @@ const LINGERING: usize = 4096;
 pub struct Readings {
     /// By the container's or pod's own group.
     pub figures: HashMap<ContainerKey, Figures>,
+    /// CPUs' worth of time used of late, by the same.
+    pub cpus: HashMap<ContainerKey, f64>,
     /// Run-queue waits by container.
     pub waits: HashMap<ContainerKey, Box<Histogram>>,
+    /// What containers have written over their images, by container id.
+    pub layers: HashMap<Arc<str>, LayerFigures>,
+    /// Names of block devices by major and minor number.
+    pub devices: HashMap<(u32, u32), Arc<str>>,
+}
+
+/// What a container has written over its image, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayerFigures {
+    /// Bytes.
+    pub used: Option<u64>,
+    /// Files and folders.
+    pub inodes: Option<u64>,
+    /// The file system that holds it, where it is within reach.
+    pub size: Option<Size>,
 }
 
 /// Names of executables by id.
@@ -49,6 +68,9 @@ enum Subject {
     /// By pod, with the name: that may come late.
     Vm(Arc<str>, Arc<str>),
     Vcpu(Arc<str>, Arc<str>, u32),
+    Device(ContainerKey, (u32, u32)),
+    /// The node or a part of it, by name.
+    Part(Entity, Arc<str>),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.
@@ -201,12 +223,28 @@ impl Publisher {
                 figures,
                 cpu,
                 unaccounted_ns,
+                cpus: readings.cpus.get(key).copied(),
+                layer: match key {
+                    ContainerKey::Container(id) => readings.layers.get(id).copied(),
+                    _ => None,
+                },
                 waits: readings.waits.remove(key),
                 uptime_ns: created_ns.map(|created| now.unix_ns.saturating_sub(created)),
             },
         );
         let attributes = self.attributes_of(Subject::Container(key.clone()), now, |list| identify(identity, list));
         to.push(resource(Entity::Container, attributes, points));
+        for device in figures.iter().flat_map(|figures| figures.disk.devices.iter()) {
+            let (major, minor) = device.number;
+            let subject = Subject::Device(key.clone(), device.number);
+            let attributes = self.attributes_of(subject, now, |list| {
+                identify(identity, list);
+                let name = readings.devices.get(&device.number).map(Arc::clone);
+                let name = name.unwrap_or_else(|| format!("{major}:{minor}").into());
+                list.push(ResourceAttribute::label("system.device", name));
+            });
+            to.push(resource(Entity::ContainerDevice, attributes, points::device(device)));
+        }
         for (&exe, executable) in &container.executables {
             let name = exe_name(names, exe);
             let attributes = self.attributes_of(Subject::Executable(key.clone(), exe), now, |list| {
@@ -305,7 +343,11 @@ impl Publisher {
                 start_ns: pod.created_at_ns,
                 kernel_start_ns: pod.created_at_ns,
                 ended: false,
-                points: points::pod(figures, Some(now.unix_ns.saturating_sub(pod.created_at_ns))),
+                points: points::pod(
+                    figures,
+                    readings.cpus.get(&key).copied(),
+                    Some(now.unix_ns.saturating_sub(pod.created_at_ns)),
+                ),
             });
         }
     }
@@ -364,7 +406,10 @@ impl Publisher {
     pub fn rename(&mut self, key: &ContainerKey, last: Option<&Snapshot>, now: &Moment) {
         let mut before = Vec::new();
         self.attributes.retain(|subject, (attributes, _)| match subject {
-            Subject::Process(_, container, _) | Subject::Executable(container, _) | Subject::Container(container)
+            Subject::Process(_, container, _)
+            | Subject::Executable(container, _)
+            | Subject::Container(container)
+            | Subject::Device(container, _)
                 if container == key =>
             {
                 before.push(Arc::clone(attributes));

@@ -7,7 +7,8 @@ use super::Container;
 use super::container::Executable;
 use super::process::Process;
 use super::split::CpuSplit;
-use crate::cgroup::Figures;
+use crate::cgroup::{DeviceIo, Figures};
+use crate::publish::LayerFigures;
 use crate::snapshot::{Point, Value};
 
 /// Points that a process has, at most: a list of them never grows.
@@ -174,6 +175,10 @@ pub struct ContainerFigures<'a> {
     pub unaccounted_ns: Option<i64>,
     /// Run-queue waits of the container's cgroups together.
     pub waits: Option<Box<Histogram>>,
+    /// CPUs' worth of time used of late.
+    pub cpus: Option<f64>,
+    /// What it has written over its image.
+    pub layer: Option<LayerFigures>,
     /// Since the container started.
     pub uptime_ns: Option<u64>,
 }
@@ -203,6 +208,16 @@ pub fn container(container: &Container, more: ContainerFigures<'_>) -> Vec<Point
     if let Some(ns) = more.unaccounted_ns {
         points.double(id::CONTAINER_CPU_UNACCOUNTED, ns as f64 / 1e9);
     }
+    if let Some(cpus) = more.cpus {
+        points.double(id::CONTAINER_CPU_USAGE, cpus);
+    }
+    if let Some(LayerFigures { used, inodes, size }) = more.layer {
+        points
+            .known(id::CONTAINER_FILESYSTEM_USAGE, 0, used)
+            .known(id::CONTAINER_FILESYSTEM_INODES_USED, 0, inodes)
+            .known(id::CONTAINER_FILESYSTEM_CAPACITY, 0, size.map(|size| size.capacity()))
+            .known(id::CONTAINER_FILESYSTEM_AVAILABLE, 0, size.map(|size| size.available()));
+    }
     if let Some(figures) = more.figures {
         container_figures(&mut points, figures);
     }
@@ -221,6 +236,8 @@ fn container_figures(points: &mut Points, figures: &Figures) {
         .known(id::CONTAINER_MEMORY_USAGE, 0, memory.usage)
         .known(id::CONTAINER_MEMORY_WORKING_SET, 0, memory.working_set)
         .known(id::CONTAINER_MEMORY_RSS, 0, memory.rss)
+        .known(id::CONTAINER_MEMORY_CACHE, 0, memory.cache)
+        .known(id::CONTAINER_MEMORY_MAPPED, 0, memory.mapped)
         .known(id::CONTAINER_MEMORY_AVAILABLE, 0, available(figures))
         .known(id::CONTAINER_MEMORY_LIMIT, 0, figures.limits.memory)
         .known(id::CONTAINER_MEMORY_PEAK, 0, memory.peak)
@@ -232,12 +249,39 @@ fn container_figures(points: &mut Points, figures: &Figures) {
         .known(id::CONTAINER_DISK_IO, 1, disk.write_bytes)
         .known(id::CONTAINER_DISK_OPERATIONS, 0, disk.read_operations)
         .known(id::CONTAINER_DISK_OPERATIONS, 1, disk.write_operations);
+    for (list, bytes) in memory.lists.into_iter().enumerate() {
+        points.known(id::CONTAINER_MEMORY_LIST, list, bytes);
+    }
+    for (direction, count) in memory.charges.into_iter().enumerate() {
+        points.known(id::CONTAINER_MEMORY_CHARGES, direction, count);
+    }
+    if let Some(cpus) = figures.limits.cpu {
+        points.double(id::CONTAINER_CPU_LIMIT, cpus);
+    }
     pressure(points, id::CONTAINER_PRESSURE_TIME, figures);
 }
 
-/// A pod, from its own cgroup.
-pub fn pod(figures: &Figures, uptime_ns: Option<u64>) -> Vec<Point> {
+/// A block device as a container uses it.
+pub fn device(device: &DeviceIo) -> Vec<Point> {
     let mut points = Points::default();
+    for (kind, bytes) in device.bytes.into_iter().enumerate() {
+        points.int(id::CONTAINER_DEVICE_IO, kind, bytes);
+    }
+    for (kind, count) in device.operations.into_iter().enumerate() {
+        points.int(id::CONTAINER_DEVICE_OPERATIONS, kind, count);
+    }
+    for (kind, bytes) in device.waited_bytes.into_iter().flatten().enumerate() {
+        points.int(id::CONTAINER_DEVICE_WAITING, kind, bytes);
+    }
+    points.finish()
+}
+
+/// A pod, from its own cgroup. `cpus`: CPUs' worth of time used of late.
+pub fn pod(figures: &Figures, cpus: Option<f64>, uptime_ns: Option<u64>) -> Vec<Point> {
+    let mut points = Points::default();
+    if let Some(cpus) = cpus {
+        points.double(id::POD_CPU_USAGE, cpus);
+    }
     let memory = &figures.memory;
     points
         .known_seconds(id::POD_CPU_TIME, 0, figures.cpu.usage_ns)

@@ -16,6 +16,7 @@ mod hostile;
 mod lives;
 mod machines;
 mod missing;
+mod node;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;
