@@ -47,8 +47,13 @@ impl Control {
     /// Start of the first pass over all tasks, ns since boot; 0 until it has begun. A task older than that is
     /// counted from its first sight only.
     pub const BASELINE: u32 = 0;
+    /// Moves of processes with several threads between cgroups so far; counted by the kernel side.
+    pub const MOVES_NOTICED: u32 = 1;
+    /// [`Self::MOVES_NOTICED`] before the last pass over all tasks that found all those threads charged to their new
+    /// cgroups. While the two differ, switches without scheduling detail look for moves.
+    pub const MOVES_FOLLOWED: u32 = 2;
     /// Entries.
-    pub const LEN: u32 = 1;
+    pub const LEN: u32 = 3;
 }
 
 /// What the kernel side counts when something did not fit or was not there: the index into the `LOSSES` map.

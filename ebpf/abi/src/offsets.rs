@@ -166,4 +166,6 @@ offsets! {
     hierarchy,
     /// 1 where waits are traced because the kernel keeps no `run_delay`.
     trace_wait,
+    /// 1 where a switch serves closing alone: no scheduling detail.
+    closing_only,
 }

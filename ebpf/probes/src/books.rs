@@ -3,13 +3,13 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use podscope_abi::{
-    Book, BookKey, CGROUP_OVERFLOW, Cgroup, Counters, EXE_OTHER, EXES_PER_CGROUP, ExeName, Loss, TaskFlags,
+    Book, BookKey, CGROUP_OVERFLOW, Cgroup, Control, Counters, EXE_OTHER, EXES_PER_CGROUP, ExeName, Loss, TaskFlags,
 };
 
 use crate::error::lose;
 use crate::kernel::task::Task;
 use crate::kernel::{cgroup, mm};
-use crate::maps::{BOOKS, CGROUPS, EXES, NAME, NO_BOOK, SLOTS};
+use crate::maps::{BOOKS, CGROUPS, CONTROL, EXES, NAME, NO_BOOK, SLOTS, offset};
 use crate::state::TaskStateRef;
 
 /// Adds to a figure that other CPUs add to as well.
@@ -139,6 +139,20 @@ pub(crate) fn follow_move(task: Task, state: TaskStateRef) {
     moved(task, state, css_set);
 }
 
+/// Says that threads may have moved that nobody has noticed so far.
+#[inline(always)]
+pub(crate) fn open_moves() {
+    if let Some(noticed) = CONTROL.get_ptr_mut(Control::MOVES_NOTICED) {
+        add(noticed, 1);
+    }
+}
+
+/// Whether a thread may have moved and not been switched out since.
+#[inline(always)]
+pub(crate) fn moves_are_open() -> bool {
+    CONTROL.get(Control::MOVES_NOTICED) != CONTROL.get(Control::MOVES_FOLLOWED)
+}
+
 /// A task that was found moved is back where it was: what was noticed must not serve for a later move.
 #[inline(always)]
 pub(crate) fn void_split(state: TaskStateRef) {
@@ -157,16 +171,26 @@ fn moved(task: Task, state: TaskStateRef, css_set: *const u8) {
     count_move(state, cgroup);
     if cgroup != it.cgroup {
         if it.split_valid == 1 && it.split_css == css_set as u64 {
-            let split = it.split;
-            charge(state, &split);
+            settle_split(state);
         } else {
             let now = task.counters(state);
             charge(state, &now);
             it.changes += 1;
+            assign(state, cgroup);
         }
-        assign(state, cgroup);
     }
     it.css = css_set as u64;
+    it.split_valid = 0;
+}
+
+/// Charges what the task used until its noticed move, and gives it to where it was noticed.
+#[inline(always)]
+fn settle_split(state: TaskStateRef) {
+    let it = state.change();
+    let split = it.split;
+    charge(state, &split);
+    assign(state, it.split_cgroup);
+    it.css = it.split_css;
     it.split_valid = 0;
 }
 
@@ -189,6 +213,19 @@ fn count_move(state: TaskStateRef, to: u64) {
         // SAFETY: as above.
         add(unsafe { &raw mut (*book).lives.started_moved }, 1);
     }
+}
+
+/// [`note_move`] for where the task's own path waits: a move that was noticed before is settled first.
+///
+/// Where switches serve closing alone nothing else may have settled it, and the time between the two moves would be
+/// charged to neither of the cgroups that it was published for.
+#[inline(always)]
+pub(crate) fn note_next_move(task: Task, state: TaskStateRef, now: &Counters) {
+    let it = state.get();
+    if offset!(closing_only) == 1 && it.split_valid == 1 && it.split_cgroup != it.cgroup {
+        settle_split(state);
+    }
+    note_move(task, state, now);
 }
 
 /// Publishes, from outside of the task's own path, how far its counters had come when it was found moved.

@@ -6,10 +6,10 @@ use aya_ebpf::programs::BtfTracePointContext;
 use podscope_abi::event::PATH_MAX;
 use podscope_abi::{CgroupEvent, EventHeader, EventKind, Loss};
 
-use crate::books::{note_move, void_split};
+use crate::books::{note_next_move, open_moves, void_split};
 use crate::error::{Error, settle};
 use crate::kernel::task::Task;
-use crate::kernel::{cgroup, now_ns};
+use crate::kernel::{cgroup, now_ns, signal};
 use crate::maps::{EVENTS, offset};
 use crate::state::find;
 
@@ -54,21 +54,26 @@ fn try_report(ctx: &BtfTracePointContext, kind: u32) -> Result<(), Error> {
 
 /// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`;
 /// BTF tracepoint from 5.5. Fires after the move, once per thread group; the other threads are found moved at
-/// their next switch-out or by the iterator.
+/// their next switch-out or by the iterator. No thread of the group can fork or exit meanwhile.
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub(crate) fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
-    settle(&ctx, try_attach(Task(ctx.arg::<*const u8>(2))))
+    settle(&ctx, try_attach(&ctx))
 }
 
 #[inline(always)]
-fn try_attach(task: Task) -> Result<(), Error> {
+fn try_attach(ctx: &BtfTracePointContext) -> Result<(), Error> {
+    let task = Task(ctx.arg::<*const u8>(2));
+    let ours = cgroup::hierarchy(ctx.arg::<*const u8>(0)) == offset!(hierarchy);
+    if ours && signal::threads(task.signal()) > 1 {
+        open_moves();
+    }
     let state = find(task).ok_or(Error::NotCounted)?;
     let css = state.get().css;
     if css == task.css_set() as u64 {
         void_split(state);
     } else if css != 0 {
         let now = task.counters(state);
-        note_move(task, state, &now);
+        note_next_move(task, state, &now);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use podscope_abi::histogram::{self, Place};
 
-use crate::books::{add, follow_move};
+use crate::books::{add, follow_move, moves_are_open};
 use crate::error::{Error, settle_quietly};
 use crate::kernel::now_ns;
 use crate::kernel::task::{DEAD, NOLOAD, Task, UNINTERRUPTIBLE};
@@ -16,6 +16,9 @@ use crate::state::{TaskStateRef, find};
 /// the last argument from 5.18; as a BTF tracepoint from 5.5. Runs with the run queue locked.
 #[btf_tracepoint(function = "sched_switch")]
 pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    if offset!(closing_only) == 1 {
+        return settle_quietly(try_close_only(&ctx));
+    }
     let next = Task(ctx.arg::<*const u8>(2));
     settle_quietly(try_switch_out(&ctx)) | settle_quietly(try_switch_in(next))
 }
@@ -37,14 +40,7 @@ fn try_switch_out(ctx: &BtfTracePointContext) -> Result<(), Error> {
         it.blocked_ns += it.blocked_pending.saturating_sub(waited);
         it.blocked_pending = 0;
     }
-    // A preempted task is still runnable, whatever state it was about to sleep in.
-    if ctx.arg::<u64>(0) as u8 != 0 {
-        if offset!(trace_wait) == 1 {
-            it.queued_since = now_ns();
-        }
-        return Ok(());
-    }
-    let left_as = if offset!(switch_has_state) == 1 { ctx.arg::<u32>(3) } else { task.state() };
+    let left_as = left_as(ctx, task);
     if left_as & DEAD != 0 {
         return process::close(task, state);
     }
@@ -54,6 +50,35 @@ fn try_switch_out(ctx: &BtfTracePointContext) -> Result<(), Error> {
         it.queued_since = now_ns();
     }
     Ok(())
+}
+
+/// The scheduler state in which a task leaves its CPU. A preempted one is still runnable, whatever state it was about
+/// to sleep in.
+#[inline(always)]
+fn left_as(ctx: &BtfTracePointContext, task: Task) -> u32 {
+    if ctx.arg::<u64>(0) as u8 != 0 {
+        0
+    } else if offset!(switch_has_state) == 1 {
+        ctx.arg::<u32>(3)
+    } else {
+        task.state()
+    }
+}
+
+/// Without scheduling detail: the last switch-out, and each one while a task that was moved has not run since.
+#[inline(always)]
+fn try_close_only(ctx: &BtfTracePointContext) -> Result<(), Error> {
+    let task = Task(ctx.arg::<*const u8>(1));
+    let is_last = left_as(ctx, task) & DEAD != 0;
+    if !is_last && !moves_are_open() {
+        return Ok(());
+    }
+    let state = find(task).ok_or(Error::NotCounted)?;
+    if state.get().css == 0 {
+        return Err(Error::NotCounted);
+    }
+    follow_move(task, state);
+    if is_last { process::close(task, state) } else { Ok(()) }
 }
 
 #[inline(always)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::catalogue::Form;
+use crate::detail;
 use crate::export::otlp::OtlpArgs;
 use crate::http::TlsFiles;
 use crate::kernel::programs::PROGRAMS;
@@ -72,6 +73,11 @@ pub struct Config {
     /// Leave a kernel program out.
     #[arg(long, value_name = "NAME", value_parser = probe)]
     pub without_probe: Vec<String>,
+
+    /// Whether every context switch is looked at; without it there are no histograms of run-queue wait and no blocked
+    /// time.
+    #[arg(long, value_enum, value_name = "CHOICE", env = "PODSCOPE_SCHEDULING_DETAIL", default_value = "on")]
+    pub scheduling_detail: detail::Choice,
 
     /// Containers, pods and services that get a histogram of their own.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=65_536))]
@@ -170,6 +176,7 @@ mod tests {
             (["--interval", "NaN"], "between 0.1 and 3600"),
             (["--linger", "86401"], "--linger"),
             (["--without-probe", "nonsense"], "sched_switch"),
+            (["--scheduling-detail", "some"], "[possible values: on, off]"),
             (["--listen", "nonsense"], "--listen"),
             (["--cri-socket", "tcp://nonsense"], "unix://"),
             (["--processes-per-container", "0"], "1..=10000"),

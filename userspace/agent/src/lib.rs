@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod collect;
 pub mod config;
 pub mod descriptors;
+pub mod detail;
 pub mod export;
 mod figures;
 pub mod http;

@@ -15,6 +15,7 @@ use crate::accounting::split::CpuSplit;
 use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Process, ProcessKey};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
+use crate::detail::Detail;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
 use crate::vm::{Machine, Machines};
 
@@ -88,6 +89,7 @@ pub struct Publisher {
     node: Arc<str>,
     page: u64,
     linger_ns: u64,
+    detail: Detail,
     attributes: HashMap<Subject, (Arc<Attributes>, u64)>,
     own_cpu: HashMap<ContainerKey, OwnCpu>,
     lingering: VecDeque<(u64, Arc<Resource>)>,
@@ -96,12 +98,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// `page`: bytes of a page; `linger_ns`: how long an ended series stays on `/metrics`.
-    pub fn new(node: &str, page: u64, linger_ns: u64) -> Self {
+    /// `page`: bytes of a page; `linger_ns`: how long an ended series stays on `/metrics`; `detail`: what is measured.
+    pub fn new(node: &str, page: u64, linger_ns: u64, detail: Detail) -> Self {
         Self {
             node: node.into(),
             page,
             linger_ns,
+            detail,
             attributes: HashMap::new(),
             own_cpu: HashMap::new(),
             lingering: VecDeque::new(),
@@ -139,6 +142,7 @@ impl Publisher {
         }
         self.pods(attribution, &readings, &now, &mut resources);
         self.machines(machines, &now, &mut resources);
+        self.detail.leave_out(&mut resources);
         self.forget(accounting);
         resources
     }

@@ -16,6 +16,7 @@ use crate::attribution::Attribution;
 use crate::cgroup::{Layout, Tree};
 use crate::collect::{Collector, GROUP_LINGER_NS, MAX_GROUPS, Shared};
 use crate::config::Config;
+use crate::detail::{Choice, Detail};
 use crate::export::otlp::{self, Exporter};
 use crate::http::{Latest, Server, Source};
 use crate::kernel::offsets::Wishes;
@@ -43,7 +44,12 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
     board.set(Kind::Source, "cgroup", State::Up);
     let accounting = &layout.accounting;
     let options = Options {
-        wishes: Wishes { controller: accounting.controller, hierarchy: accounting.hierarchy, trace_wait: false },
+        wishes: Wishes {
+            controller: accounting.controller,
+            hierarchy: accounting.hierarchy,
+            closing_only: config.scheduling_detail == Choice::Off,
+            ..Wishes::default()
+        },
         max_tasks: 65_536,
         max_cgroups: config.max_cgroups,
         max_books: config.max_books,
@@ -65,16 +71,17 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
         };
         let attribution =
             Attribution::new(Tree::new(MAX_GROUPS, GROUP_LINGER_NS), runtime::spawn(named, board.clone()));
-        let publisher =
-            Publisher::new(&config.node(), rustix::param::page_size() as u64, config.linger.as_nanos() as u64);
+        let detail = Detail::new(config.scheduling_detail, kernel.counts_waits());
+        let (page, linger_ns) = (rustix::param::page_size() as u64, config.linger.as_nanos() as u64);
+        let publisher = Publisher::new(&config.node(), page, linger_ns, detail.clone());
         let limits = Limits {
             processes_per_container: config.processes_per_container as usize,
             absence_ends: closings_absent(&board),
-            linger_ns: config.linger.as_nanos() as u64,
+            linger_ns,
             ..Limits::default()
         };
         let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg);
-        serve(config, otlp, board, collector, capabilities).await
+        serve(config, otlp, board, collector, Facts { capabilities, detail }).await
     })
 }
 
@@ -97,12 +104,19 @@ fn closings_absent(board: &Board) -> bool {
     })
 }
 
+/// What `/status` says of the start.
+struct Facts {
+    /// Capabilities kept.
+    capabilities: Vec<String>,
+    detail: Detail,
+}
+
 async fn serve(
     config: &Config,
     otlp: otlp::Config,
     board: Board,
     collector: Collector,
-    capabilities: Vec<String>,
+    facts: Facts,
 ) -> anyhow::Result<()> {
     let server = Server::bind(config.listen, config.tls()).await?;
     board.set(Kind::Source, "http", State::Up);
@@ -118,7 +132,7 @@ async fn serve(
         skipped: AtomicU64::new(0),
         http: server.counters(),
         own: Arc::new(own::attributes(&config.node(), &otlp.resource)),
-        capabilities,
+        facts,
         exports: otlp.target.is_ok(),
         exporter: Exporter::spawn(&otlp, board.clone()),
         board,
@@ -244,7 +258,7 @@ struct Site {
     skipped: AtomicU64,
     http: Arc<http::Counters>,
     own: Arc<Attributes>,
-    capabilities: Vec<String>,
+    facts: Facts,
     exports: bool,
     exporter: otlp::Handle,
 }
@@ -275,9 +289,10 @@ impl Source for Site {
             unattributed: reasons.iter().copied().zip(shared.last.unattributed).collect(),
             losses: view::losses(shared.last.losses),
             namespace_note: namespace_note(),
+            scheduling_detail: &self.facts.detail,
             probes: view::parts(&self.board, Kind::Probe),
             sources: view::parts(&self.board, Kind::Source),
-            capabilities: self.capabilities.clone(),
+            capabilities: &self.facts.capabilities,
             export: self.exports.then(|| self.export_counts()),
         };
         debug_assert_eq!(Loss::ALL.len(), shared.last.losses.len());
@@ -288,6 +303,7 @@ impl Source for Site {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let page = rustix::param::page_size() as u64;
         let top = view::top(&self.node, &shared.accounting, &shared.attribution, &shared.names, page, processes);
+        let top = if self.facts.detail.is_on() { top } else { top.without_blocked() };
         serde_json::to_vec(&top).unwrap_or_default()
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::accounting::{Accounting, Container, ContainerKey, Process, ProcessKey};
 use crate::attribution::{Attribution, Identity};
+use crate::detail::Detail;
 use crate::kernel::text;
 use crate::publish::Names;
 use crate::status::{Board, Kind, State};
@@ -39,12 +40,14 @@ pub struct Status<'a> {
     pub losses: BTreeMap<&'static str, u64>,
     /// Set where not all processes of the host can be seen.
     pub namespace_note: Option<String>,
+    /// Whether every context switch is looked at, and what is missing where not.
+    pub scheduling_detail: &'a Detail,
     /// Kernel programs.
     pub probes: Vec<Part>,
     /// What is read and written.
     pub sources: Vec<Part>,
     /// Capabilities kept after attaching.
-    pub capabilities: Vec<String>,
+    pub capabilities: &'a [String],
     /// OTLP points by result, where OTLP is on.
     pub export: Option<BTreeMap<&'static str, u64>>,
 }
@@ -109,7 +112,9 @@ struct TopProcess {
 struct Totals {
     cpu_cores: f64,
     wait_cores: f64,
-    blocked_cores: f64,
+    /// Missing where it is not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked_cores: Option<f64>,
     memory_bytes: u64,
     peak_bytes: Option<u64>,
     faults_per_s: f64,
@@ -124,7 +129,7 @@ impl Totals {
         Self {
             cpu_cores: rate(delta.run_ns) / 1e9,
             wait_cores: rate(delta.wait_ns) / 1e9,
-            blocked_cores: rate(delta.blocked_ns) / 1e9,
+            blocked_cores: Some(rate(delta.blocked_ns) / 1e9),
             faults_per_s: rate(delta.faults_minor + delta.faults_major),
             switches_per_s: rate(delta.switches_voluntary + delta.switches_involuntary),
             cpu_s: total.run_ns as f64 / 1e9,
@@ -132,6 +137,20 @@ impl Totals {
             memory_bytes: 0,
             peak_bytes: None,
         }
+    }
+}
+
+impl Top<'_> {
+    /// The same without uninterruptible sleep, where that is not measured.
+    #[must_use]
+    pub fn without_blocked(mut self) -> Self {
+        for container in &mut self.containers {
+            let processes = container.processes.iter_mut().map(|process| &mut process.totals);
+            for totals in processes.chain([&mut container.totals]).chain(&mut container.other) {
+                totals.blocked_cores = None;
+            }
+        }
+        self
     }
 }
 

@@ -16,6 +16,7 @@ use podscope_abi::{Book, BookKey, Closed, ClosedKey, Counters, Histogram, Lives,
 use podscope_agent::accounting::{Accounting, ContainerKey, Limits, Moment, Policy};
 use podscope_agent::attribution::{Attribution, Identity};
 use podscope_agent::cgroup::{Group, Layout, Reader, Tree};
+use podscope_agent::detail::Detail;
 use podscope_agent::export::prometheus::{Format, render};
 use podscope_agent::publish::{Names, Publisher, Readings};
 use podscope_agent::runtime::{self, SocketChoice};
@@ -172,7 +173,7 @@ async fn the_page_is_as_committed() {
     let mut attribution = Attribution::new(tree, handle);
     attribution.note_pod(POD_CGROUP);
     let mut accounting = Accounting::new(Limits::default());
-    let mut publisher = Publisher::new("node-1", 4096, 120 * SECOND);
+    let mut publisher = Publisher::new("node-1", 4096, 120 * SECOND, Detail::default());
     let names = Names::from_iter([(APP, "app".into()), (HELPER, "sh".into())]);
 
     let mut page = Vec::new();

@@ -55,7 +55,7 @@ fn load(layout: &Layout, change: impl FnOnce(&mut Options<'_>)) -> (Kernel, Even
     let board = Board::default();
     let accounting = &layout.accounting;
     let mut options = Options {
-        wishes: Wishes { controller: accounting.controller, hierarchy: accounting.hierarchy, trace_wait: false },
+        wishes: Wishes { controller: accounting.controller, hierarchy: accounting.hierarchy, ..Wishes::default() },
         max_tasks: 16_384,
         max_cgroups: 256,
         max_books: 4096,
@@ -120,6 +120,11 @@ fn closes_every_short_process_with_a_hash() {
 }
 
 #[test]
+fn closes_every_short_process_without_scheduling_detail() {
+    conserves("closing", |options| options.wishes.closing_only = true);
+}
+
+#[test]
 fn a_traced_wait_is_the_kernels_own() {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
     let (mut kernel, _events, board) = load(&layout, |options| options.wishes.trace_wait = true);
@@ -150,8 +155,17 @@ fn a_traced_wait_is_the_kernels_own() {
 
 #[test]
 fn reports_cgroups_and_moves_between_them() {
+    reports_moves(|_| {});
+}
+
+#[test]
+fn reports_cgroups_and_moves_without_scheduling_detail() {
+    reports_moves(|options| options.wishes.closing_only = true);
+}
+
+fn reports_moves(change: impl FnOnce(&mut Options<'_>)) {
     let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
-    let (mut kernel, mut events, _board) = load(&layout, |_| {});
+    let (mut kernel, mut events, _board) = load(&layout, change);
     let (first, second) = (Group::new(&layout, "first"), Group::new(&layout, "second"));
     let spin = |n: u32| format!("i=0; while [ $i -lt {n} ]; do i=$((i+1)); done");
     first.run(&format!("{}; echo $$ > {}/cgroup.procs; {}", spin(300_000), second.dir.display(), spin(150_000)));
@@ -182,6 +196,61 @@ fn reports_cgroups_and_moves_between_them() {
     let named = Event::CgroupNamed { id: second.id, path: second.path.clone() };
     assert!(seen.contains(&named), "{seen:?}");
     assert!(seen.iter().any(|event| matches!(event, Event::CgroupRemoved { .. })), "{seen:?}");
+}
+
+/// A process with so many threads that burn CPU time is moved to and fro: of a group only the leader's move is
+/// reported, and no collection looks in between.
+fn moves_to_and_fro(threads: usize) -> Kernel {
+    const PROGRAM: &str = r#"
+import hashlib, os, sys, threading, time
+stop = False
+def burn(span):
+    end = time.monotonic() + span
+    while not stop and time.monotonic() < end: hashlib.pbkdf2_hmac("sha256", b"p", b"s", 2000)
+threads = [threading.Thread(target=burn, args=(60,)) for _ in range(int(sys.argv[1]) - 1)]
+[t.start() for t in threads]
+for to in (sys.argv[3], sys.argv[2], sys.argv[3], sys.argv[2]):
+    burn(0.3)
+    open(to + "/cgroup.procs", "w").write(str(os.getpid()))
+stop = True
+[t.join() for t in threads]
+"#;
+    let layout = Layout::detect("/proc".as_ref(), "/sys/fs/cgroup".as_ref()).unwrap();
+    let (mut kernel, _events, _board) = load(&layout, |options| options.wishes.closing_only = true);
+    let (first, second) = (Group::new(&layout, "fro"), Group::new(&layout, "to"));
+    let dirs = format!("{} {}", first.dir.display(), second.dir.display());
+    first.run(&format!("exec python3 -c '{PROGRAM}' {threads} {dirs}"));
+    assert!(threads == 1 || kernel.moves_are_open());
+    let mut reader = Reader::new(&layout);
+    let (mut all_own, mut all_ours) = (0.0, 0.0);
+    for group in [&first, &second] {
+        let own = reader.cpu_usage_ns(&group.path).unwrap() as f64;
+        let ours = sums(&mut kernel, group).run_ns as f64;
+        println!("{}: books {ours} ns, cgroup {own} ns", group.path);
+        assert!(own > 150e6, "{} has hardly worked: {own} ns", group.path);
+        // A thread is found moved when it next leaves its CPU: at each move some milliseconds of each thread.
+        assert!((ours - own).abs() < 25e6 * threads as f64, "{}: {ours} and {own}", group.path);
+        all_own += own;
+        all_ours += ours;
+    }
+    assert!((all_ours / all_own - 1.0_f64).abs() < 0.001, "{all_ours} and {all_own}");
+    kernel
+}
+
+#[test]
+fn a_process_moved_again_and_again_leaves_its_time_where_it_burned_it_without_scheduling_detail() {
+    moves_to_and_fro(1);
+}
+
+#[test]
+fn threads_moved_again_and_again_leave_their_time_where_they_burned_it_without_scheduling_detail() {
+    let mut kernel = moves_to_and_fro(4);
+    let settled = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        kernel.tasks(|_| {}).unwrap();
+        !kernel.moves_are_open()
+    });
+    assert!(settled, "moves are looked for though every moved thread is known");
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn load(board: &Board) -> Result<(Kernel, Events), LoadError> {
     let layout = Layout::detect(proc(), Path::new("/sys/fs/cgroup")).expect("cgroups");
     let (controller, hierarchy) = (layout.accounting.controller, layout.accounting.hierarchy);
     Kernel::load(&Options {
-        wishes: Wishes { controller, hierarchy, trace_wait: false },
+        wishes: Wishes { controller, hierarchy, ..Wishes::default() },
         max_tasks: 4096,
         hash_state: false,
         max_cgroups: 64,

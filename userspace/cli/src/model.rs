@@ -105,8 +105,8 @@ pub struct Totals {
     pub cpu_cores: f64,
     /// Time spent runnable on a run queue, s per s.
     pub wait_cores: f64,
-    /// Time spent in uninterruptible sleep, s per s.
-    pub blocked_cores: f64,
+    /// Time spent in uninterruptible sleep, s per s; `None` where it is not measured.
+    pub blocked_cores: Option<f64>,
     /// Resident memory, bytes.
     pub memory_bytes: u64,
     /// Largest resident memory so far, bytes.
@@ -126,7 +126,7 @@ impl AddAssign for Totals {
     fn add_assign(&mut self, other: Self) {
         self.cpu_cores += other.cpu_cores;
         self.wait_cores += other.wait_cores;
-        self.blocked_cores += other.blocked_cores;
+        self.blocked_cores = [self.blocked_cores, other.blocked_cores].into_iter().flatten().reduce(|a, b| a + b);
         self.memory_bytes = self.memory_bytes.saturating_add(other.memory_bytes);
         self.peak_bytes = None;
         self.faults_per_s += other.faults_per_s;
@@ -164,6 +164,8 @@ pub struct Status {
     pub losses: BTreeMap<Text, u64>,
     /// Set when only a part of the node's processes is visible.
     pub namespace_note: Option<Text>,
+    /// What context switches are looked at for.
+    pub scheduling_detail: Detail,
     /// Kernel programs.
     pub probes: Vec<Part>,
     /// What is read or written.
@@ -179,6 +181,14 @@ impl Status {
     pub fn absent(&self) -> impl Iterator<Item = &Part> {
         self.probes.iter().chain(&self.sources).filter(|part| &*part.state == "absent")
     }
+}
+
+/// What context switches are looked at for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Detail {
+    /// Metrics that are missing because it is switched off.
+    pub absent: Vec<Text>,
 }
 
 /// A probe or source.

@@ -39,6 +39,10 @@ pub fn page(status: &Status) -> String {
     if let Some(note) = &status.namespace_note {
         line("note", note);
     }
+    let absent: Vec<&str> = status.scheduling_detail.absent.iter().map(|name| &**name).collect();
+    if !absent.is_empty() {
+        line("detail", &format!("of scheduling is switched off: no {}", absent.join(", ")));
+    }
     for (label, parts) in [("probes", &status.probes), ("sources", &status.sources)] {
         let up: Vec<&str> = parts.iter().filter(|part| &*part.state == "up").map(|part| &*part.name).collect();
         line(label, &if up.is_empty() { "none up".into() } else { format!("up: {}", up.join(", ")) });

@@ -9,6 +9,7 @@ use aya::programs::{BtfTracePoint, Iter, Program as AyaProgram, ProgramFd};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use bytemuck::Pod;
+use podscope_abi::offsets::ABSENT;
 use podscope_abi::{Book, BookKey, CGROUP_OVERFLOW, EXE_OTHER, Offsets, TaskRecord};
 
 use super::btf::{Btf, BtfError, VMLINUX};
@@ -100,6 +101,8 @@ impl Kernel {
             ebpf,
             buffer: vec![0; size_of::<TaskRecord>() / 8 * 256],
             baseline_set: false,
+            counts_waits: offsets.run_delay != ABSENT,
+            moves_followed: 0,
         };
         let overflow = BookKey { cgroup: CGROUP_OVERFLOW, exe: EXE_OTHER };
         kernel.books.set(&overflow, &Book::default()).map_err(|e| LoadError::Map("BOOKS", e.to_string()))?;
@@ -164,7 +167,12 @@ fn state_before_attach(
         return State::Off { reason: "left out by --without-probe".to_owned() };
     }
     if program.hook == Hook::TracedWait && offsets.trace_wait == 0 {
-        return State::Off { reason: "the kernel itself counts run-queue waits".to_owned() };
+        let reason = if offsets.closing_only == 1 {
+            "scheduling detail is switched off"
+        } else {
+            "the kernel itself counts run-queue waits"
+        };
+        return State::Off { reason: reason.to_owned() };
     }
     let loaded = match ebpf.program_mut(program.name) {
         Some(AyaProgram::BtfTracePoint(p)) => load_tracepoint(p, program.name, btf),

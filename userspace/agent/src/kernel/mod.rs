@@ -16,7 +16,9 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::programs::Iter;
 use aya_log::EbpfLogger;
-use podscope_abi::{Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, TaskRecord};
+use podscope_abi::{
+    Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, RecordKind, TaskRecord,
+};
 
 pub use events::{Event, Events, Oom, text};
 pub use klog::KernelLog;
@@ -40,6 +42,32 @@ pub struct Kernel {
     slots: aya::maps::Queue<aya::maps::MapData, u32>,
     buffer: Vec<u64>,
     baseline_set: bool,
+    counts_waits: bool,
+    /// Moves whose threads are all charged to where they are.
+    moves_followed: u64,
+}
+
+/// What a pass over all tasks learns of moves between cgroups.
+#[derive(Debug, Default)]
+struct Moves {
+    /// How many of processes with several threads there were before the pass.
+    noticed: u64,
+    /// Whether a thread was found that has not followed its process's move at a switch-out of its own.
+    open: bool,
+    /// The cgroup that the next record's task has left.
+    left: Option<u64>,
+}
+
+impl Moves {
+    fn take(&mut self, record: &TaskRecord) {
+        match record.kind {
+            RecordKind::PART => self.left = Some(record.cgroup),
+            RecordKind::TASK => {
+                self.open |= self.left.take().is_some_and(|left| left != record.cgroup) && record.threads > 1;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// What the kernel says of a program's cost (`kernel.bpf_stats_enabled`).
@@ -59,6 +87,7 @@ impl Kernel {
     /// When the iterator is not loaded or cannot be read.
     pub fn tasks(&mut self, mut each: impl FnMut(&TaskRecord)) -> io::Result<usize> {
         let mut file = self.open_iterator()?;
+        let mut moves = Moves { noticed: self.moves_noticed(), ..Moves::default() };
         let mut count = 0;
         let mut kept = 0;
         loop {
@@ -74,6 +103,7 @@ impl Kernel {
             let filled = kept + read;
             let whole = filled / size_of::<TaskRecord>() * size_of::<TaskRecord>();
             for record in bytemuck::cast_slice::<u8, TaskRecord>(&bytes[..whole]) {
+                moves.take(record);
                 each(record);
                 count += 1;
             }
@@ -84,7 +114,26 @@ impl Kernel {
             self.baseline_set = true;
             self.control.set(&Control::BASELINE, &boot_ns())?;
         }
+        if !moves.open && moves.noticed != self.moves_followed {
+            self.control.set(&Control::MOVES_FOLLOWED, &moves.noticed)?;
+            self.moves_followed = moves.noticed;
+        }
         Ok(count)
+    }
+
+    fn moves_noticed(&self) -> u64 {
+        self.control.get(&Control::MOVES_NOTICED).unwrap_or(self.moves_followed)
+    }
+
+    /// Whether switches without scheduling detail look for moves now: a process with several threads has moved, and
+    /// not all of them have run since, as far as the last pass over all tasks knew.
+    pub fn moves_are_open(&self) -> bool {
+        self.moves_noticed() != self.moves_followed
+    }
+
+    /// Whether the kernel itself counts run-queue waits (`sched_info`).
+    pub fn counts_waits(&self) -> bool {
+        self.counts_waits
     }
 
     /// Passes on what the kernel programs have logged.

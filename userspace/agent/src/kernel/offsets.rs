@@ -13,6 +13,8 @@ pub struct Wishes<'a> {
     pub hierarchy: u32,
     /// Trace waits although the kernel may count them (for comparing both).
     pub trace_wait: bool,
+    /// Leave out what is looked at in every context switch: see [`crate::detail`].
+    pub closing_only: bool,
 }
 
 /// The members without which nothing can be counted.
@@ -51,7 +53,8 @@ pub fn resolve(btf: &Btf, wishes: Wishes<'_>) -> Result<Offsets, String> {
     offsets.exit_has_group_dead = u32::from(parameters("sched_process_exit").len() >= 2);
     offsets.victim_has_task = u32::from(parameters("mark_victim").first() == Some(&true));
     let counts_waits = offsets.run_delay != podscope_abi::offsets::ABSENT;
-    offsets.trace_wait = u32::from(wishes.trace_wait || !counts_waits);
+    offsets.trace_wait = u32::from(!wishes.closing_only && (wishes.trace_wait || !counts_waits));
+    offsets.closing_only = u32::from(wishes.closing_only);
     Ok(offsets)
 }
 
@@ -75,7 +78,7 @@ mod tests {
     #[test]
     fn resolves_the_running_kernel() {
         let btf = Btf::read(std::path::Path::new(VMLINUX)).unwrap();
-        let offsets = resolve(&btf, Wishes { controller: Some("cpuacct"), hierarchy: 2, trace_wait: false }).unwrap();
+        let offsets = resolve(&btf, Wishes { controller: Some("cpuacct"), hierarchy: 2, ..Wishes::default() }).unwrap();
         assert!(offsets.subsys_slot > 0);
         assert_eq!(offsets.load_mask.count_ones(), 1);
         assert!(offsets.rss_stride >= 8);

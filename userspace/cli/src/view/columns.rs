@@ -121,7 +121,7 @@ impl Column {
         Some(match self {
             Self::Cpu => text::cores(totals.cpu_cores),
             Self::Wait => text::cores(totals.wait_cores),
-            Self::Blocked => text::cores(totals.blocked_cores),
+            Self::Blocked => text::cores(totals.blocked_cores?),
             Self::Memory => text::bytes(totals.memory_bytes),
             Self::Peak => text::bytes(totals.peak_bytes?),
             Self::Faults => text::count(totals.faults_per_s),

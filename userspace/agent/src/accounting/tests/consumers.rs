@@ -20,6 +20,7 @@ use proptest::prelude::*;
 use super::super::points;
 use super::super::{Accounting, ContainerKey, Outcome, Process, ProcessKey};
 use super::machine::{Deaths, INTERVAL, Machine, Step, steps};
+use crate::detail::Detail;
 use crate::export::prometheus::{Format, render};
 use crate::publish::Publisher;
 use crate::snapshot::{AttributeValue, Attributes, Resource, ResourceAttribute, Snapshot, Value};
@@ -60,7 +61,7 @@ pub(super) struct Pages {
 impl Pages {
     pub(super) fn new() -> Self {
         Self {
-            publisher: Publisher::new("node", 4096, LINGER * INTERVAL),
+            publisher: Publisher::new("node", 4096, LINGER * INTERVAL, Detail::default()),
             scrapers: Default::default(),
             series: BTreeMap::new(),
             collections: 0,
