@@ -16,6 +16,7 @@ mod process;
 mod sched;
 mod state;
 mod tasks;
+mod vcpu;
 
 /// The kernel reads this to allow GPL-only helpers (`bpf_probe_read_kernel`, `bpf_seq_write`).
 #[unsafe(link_section = "license")]

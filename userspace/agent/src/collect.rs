@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use foldhash::HashSet;
-use podscope_abi::BookKey;
+use podscope_abi::{BookKey, Loss};
 
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
 use crate::attribution::{Attribution, Identity};
@@ -51,7 +51,7 @@ pub struct Last {
     /// Entries in use: books, closed, cgroups.
     pub entries: [u64; 3],
     /// Kernel-side losses so far.
-    pub losses: [u64; 8],
+    pub losses: [u64; Loss::ALL.len()],
 }
 
 /// Reads, accounts and publishes.
@@ -169,6 +169,7 @@ impl Collector {
         }
 
         accounting.begin(now);
+        self.machines.begin();
         last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
         last.entries[1] = self.kernel.closed.for_each(|key, closed| accounting.take_closed(key, closed))? as u64;
         clock.end(0);
@@ -184,7 +185,7 @@ impl Collector {
         self.unnamed_groups = outcome.unowned_processes > 0;
         self.retire(accounting, &outcome, now.monotonic_ns);
         self.learn_names(accounting, names);
-        self.machines.update(accounting, attribution, names, "/proc".as_ref());
+        self.follow_machines(accounting, attribution, names, now.monotonic_ns);
         attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
@@ -303,6 +304,7 @@ impl Collector {
                 tracing::warn!("cannot list the books: {error}");
             }
             keys.iter().for_each(|key| self.kernel.books.remove(key));
+            self.machines.forget(&retired).iter().for_each(|blame| self.kernel.blames.remove(blame));
             for cgroup in retired {
                 self.kernel.cgroups.remove(&cgroup);
                 self.waits.retire(&self.kernel, cgroup, now);
@@ -310,6 +312,18 @@ impl Collector {
         }
         self.waits.reuse(&mut self.kernel, now);
         self.waits.retain(|container| accounting.containers.contains_key(container));
+    }
+
+    /// What the virtual machines have used, and who ran while their CPUs waited.
+    fn follow_machines(&mut self, accounting: &Accounting, attribution: &Attribution, names: &Names, now: u64) {
+        let machines = &mut self.machines;
+        machines.update(accounting, attribution, names, "/proc".as_ref());
+        self.waits.follow(&mut self.kernel, machines, |cgroup| accounting.owner(cgroup), now);
+        let listed = self.kernel.blames.for_each(|blame, waited| machines.take_blame(blame, *waited, accounting));
+        if let Err(error) = listed {
+            tracing::warn!("cannot list who ran before virtual CPUs: {error}");
+        }
+        machines.settle(accounting);
     }
 
     /// Names of the executables that are in use; others are forgotten.
@@ -343,7 +357,10 @@ impl Collector {
         }
         self.figures.forget_unread(accounting.now.monotonic_ns);
         match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup)) {
-            Ok((count, waits)) => (last.entries[2], readings.waits) = (count, waits),
+            Ok(read) => {
+                last.entries[2] = read.cgroups;
+                (readings.waits, readings.vcpu_waits) = (read.by_container, read.by_vcpu);
+            }
             Err(error) => tracing::warn!("cannot list the cgroups: {error}"),
         }
         readings

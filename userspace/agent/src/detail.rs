@@ -19,11 +19,25 @@ pub enum Choice {
 }
 
 /// What every switch is looked at for.
-const TRACED: [MetricId; 4] =
-    [id::PROCESS_BLOCKED_TIME, id::EXECUTABLE_BLOCKED_TIME, id::CONTAINER_BLOCKED_TIME, id::CONTAINER_RUN_QUEUE_WAIT];
+const TRACED: [MetricId; 8] = [
+    id::PROCESS_BLOCKED_TIME,
+    id::EXECUTABLE_BLOCKED_TIME,
+    id::CONTAINER_BLOCKED_TIME,
+    id::CONTAINER_RUN_QUEUE_WAIT,
+    id::VM_BLOCKED_TIME,
+    id::VCPU_BLOCKED_TIME,
+    id::VCPU_READY,
+    id::CULPRIT_TIME,
+];
 /// The same on a kernel that does not count run-queue wait by itself.
-const WAITS: [MetricId; 3] =
-    [id::PROCESS_RUN_QUEUE_WAIT_TIME, id::EXECUTABLE_RUN_QUEUE_WAIT_TIME, id::CONTAINER_RUN_QUEUE_WAIT_TIME];
+const WAITS: [MetricId; 6] = [
+    id::PROCESS_RUN_QUEUE_WAIT_TIME,
+    id::EXECUTABLE_RUN_QUEUE_WAIT_TIME,
+    id::CONTAINER_RUN_QUEUE_WAIT_TIME,
+    id::VM_RUN_QUEUE_WAIT_TIME,
+    id::VM_THREAD_RUN_QUEUE_WAIT_TIME,
+    id::VCPU_READY_TIME,
+];
 
 /// Scheduling detail as it is, for `/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -17,10 +17,10 @@ use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
 use crate::detail::Detail;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
-use crate::vm::{Machine, Machines};
+use crate::vm::{Machine, Machines, Series, VcpuKey};
 
 pub use identity::rfc3339;
-use identity::{created_ns, exe_name, identify, identify_launcher};
+use identity::{created_ns, exe_name, identify, identify_culprit, identify_launcher};
 
 /// The executable name of what has no series of its own.
 pub const OTHER: &str = "_other";
@@ -35,6 +35,8 @@ pub struct Readings {
     pub figures: HashMap<ContainerKey, Figures>,
     /// Run-queue waits by container.
     pub waits: HashMap<ContainerKey, Box<Histogram>>,
+    /// Run-queue waits by virtual CPU.
+    pub vcpu_waits: HashMap<VcpuKey, Box<Histogram>>,
 }
 
 /// Names of executables by id.
@@ -49,6 +51,7 @@ enum Subject {
     /// By pod, with the name: that may come late.
     Vm(Arc<str>, Arc<str>),
     Vcpu(Arc<str>, Arc<str>, u32),
+    Culprit(Arc<str>, Option<ContainerKey>),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.
@@ -141,7 +144,7 @@ impl Publisher {
             }
         }
         self.pods(attribution, &readings, &now, &mut resources);
-        self.machines(machines, &now, &mut resources);
+        self.machines(machines, attribution, &mut readings, &now, &mut resources);
         self.detail.leave_out(&mut resources);
         self.forget(accounting);
         resources
@@ -310,7 +313,14 @@ impl Publisher {
         }
     }
 
-    fn machines(&mut self, machines: &Machines, now: &Moment, to: &mut Vec<Resource>) {
+    fn machines(
+        &mut self,
+        machines: &Machines,
+        attribution: &Attribution,
+        readings: &mut Readings,
+        now: &Moment,
+        to: &mut Vec<Resource>,
+    ) {
         for (key, machine) in machines.all() {
             let subject = Subject::Vm(Arc::clone(key), Arc::clone(&machine.vm.name));
             let attributes = self.attributes_of(subject, now, |list| identify_launcher(key, machine, list));
@@ -322,12 +332,21 @@ impl Publisher {
                 ended: false,
                 points: machine.sums.points(machine.emulator.as_ref(), &machine.threads, self.page),
             });
-            self.vcpus(key, machine, now, to);
+            self.vcpus(key, machine, readings, now, to);
+            self.culprits(key, machine, attribution, now, to);
         }
     }
 
-    fn vcpus(&mut self, key: &Arc<str>, machine: &Machine, now: &Moment, to: &mut Vec<Resource>) {
-        for (number, points) in machine.threads.vcpus() {
+    fn vcpus(
+        &mut self,
+        key: &Arc<str>,
+        machine: &Machine,
+        readings: &mut Readings,
+        now: &Moment,
+        to: &mut Vec<Resource>,
+    ) {
+        for (number, used) in machine.threads.vcpus() {
+            let points = points::vcpu(used, readings.vcpu_waits.remove(&(Arc::clone(key), number)));
             let subject = Subject::Vcpu(Arc::clone(key), Arc::clone(&machine.vm.name), number);
             let attributes = self.attributes_of(subject, now, |list| {
                 identify_launcher(key, machine, list);
@@ -340,6 +359,35 @@ impl Publisher {
                 kernel_start_ns: machine.sums.start_ns,
                 ended: false,
                 points,
+            });
+        }
+    }
+
+    /// Who ran while virtual CPUs waited, and all others as one.
+    fn culprits(
+        &mut self,
+        key: &Arc<str>,
+        machine: &Machine,
+        attribution: &Attribution,
+        now: &Moment,
+        to: &mut Vec<Resource>,
+    ) {
+        let start_ns = machine.sums.start_ns;
+        let rest = machine.culprits.rest_ns().map(|waited_ns| (None, Series { waited_ns, start_ns }));
+        let published = machine.culprits.published().map(|(culprit, series)| (Some(culprit), series));
+        for (culprit, series) in published.chain(rest) {
+            let subject = Subject::Culprit(Arc::clone(key), culprit.cloned());
+            let attributes = self.attributes_of(subject, now, |list| {
+                identify_launcher(key, machine, list);
+                identify_culprit(culprit.map(|culprit| attribution.identity(culprit)), list);
+            });
+            to.push(Resource {
+                entity: Entity::Culprit,
+                attributes,
+                start_ns: series.start_ns,
+                kernel_start_ns: series.start_ns,
+                ended: false,
+                points: points::culprit(series.waited_ns),
             });
         }
     }
@@ -394,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_cgroup_that_has_gone_is_continued_with_its_books() {
-        let mut publisher = Publisher::new("node", 4096, 0);
+        let mut publisher = Publisher::new("node", 4096, 0, Detail::default());
         let key = ContainerKey::Container("id".into());
         let mut container = Container::default();
         container.from_birth = true;
@@ -416,7 +464,7 @@ mod tests {
     #[test]
     fn a_name_that_changes_leaves_its_series_for_a_while() {
         const LINGER: u64 = 100;
-        let mut publisher = Publisher::new("node", 4096, LINGER);
+        let mut publisher = Publisher::new("node", 4096, LINGER, Detail::default());
         let key = ContainerKey::Container("id".into());
         let at = |monotonic_ns| Moment { monotonic_ns, ..Moment::default() };
         let attributes = publisher.attributes_of(Subject::Container(key.clone()), &at(1), |_| ());

@@ -1,18 +1,41 @@
 //! Run-queue wait histograms of containers: the sum over their cgroups' slots, which come and go.
 
+use std::hash::Hash;
 use std::io;
 
 use foldhash::HashMap;
-use podscope_abi::{Cgroup, Histogram};
+use podscope_abi::{Cgroup, Histogram, Vcpu};
 
 use crate::accounting::ContainerKey;
 use crate::kernel::Kernel;
+use crate::vm::{Machines, VcpuKey, VcpuThread};
 
 /// How long the slot of a retired cgroup rests before another one gets it: a task that died in it may still close.
 const REST_NS: u64 = 60_000_000_000;
 
 /// A container's histogram.
 pub(crate) type ByContainer = HashMap<ContainerKey, Box<Histogram>>;
+
+/// A virtual CPU's histogram.
+pub(crate) type ByVcpu = HashMap<VcpuKey, Box<Histogram>>;
+
+/// What a reading found.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// Cgroups in the kernel's map.
+    pub(crate) cgroups: u64,
+    /// With the waits of a machine's virtual CPUs among those of its container.
+    pub(crate) by_container: ByContainer,
+    pub(crate) by_vcpu: ByVcpu,
+}
+
+/// The slot of a virtual CPU's thread.
+#[derive(Debug)]
+struct VcpuSlot {
+    thread: VcpuThread,
+    container: ContainerKey,
+    slot: u32,
+}
 
 /// What has to be remembered for the sums never to fall.
 #[derive(Debug, Default)]
@@ -25,6 +48,10 @@ pub(crate) struct Waits {
     /// What was published under another name.
     base: ByContainer,
     resting: Vec<(u64, u32)>,
+    /// Virtual CPUs by thread id.
+    vcpus: HashMap<u32, VcpuSlot>,
+    /// Of virtual CPUs whose thread is gone.
+    retired_vcpus: ByVcpu,
 }
 
 impl Waits {
@@ -36,7 +63,7 @@ impl Waits {
         &mut self,
         kernel: &mut Kernel,
         owner: impl Fn(u64) -> Option<&'a ContainerKey>,
-    ) -> io::Result<(u64, ByContainer)> {
+    ) -> io::Result<Read> {
         let mut groups: Vec<(u64, Cgroup)> = Vec::new();
         let count = kernel.cgroups.for_each(|id, cgroup| groups.push((*id, *cgroup)))?;
         let mut sums = self.retired.clone();
@@ -44,7 +71,14 @@ impl Waits {
             let Some(owner) = owner(id) else { continue };
             self.slots.insert(id, (cgroup.slot, owner.clone()));
             if let Some(waits) = kernel.waits(cgroup.slot) {
-                add(sums.entry(owner.clone()).or_insert_with(|| Box::new(Histogram::EMPTY)), &waits);
+                add(entry(&mut sums, owner), &waits);
+            }
+        }
+        let mut by_vcpu = self.retired_vcpus.clone();
+        for VcpuSlot { thread, container, slot } in self.vcpus.values() {
+            if let Some(waits) = kernel.waits(*slot) {
+                add(entry(&mut sums, container), &waits);
+                add(entry(&mut by_vcpu, &thread.vcpu), &waits);
             }
         }
         self.last = sums.clone();
@@ -53,7 +87,39 @@ impl Waits {
                 subtract(sum, base);
             }
         }
-        Ok((count as u64, sums))
+        Ok(Read { cgroups: count as u64, by_container: sums, by_vcpu })
+    }
+
+    /// Gives each new virtual CPU a slot of its own as long as there are any, and takes back those of the ended ones.
+    pub(crate) fn follow<'a>(
+        &mut self,
+        kernel: &mut Kernel,
+        machines: &Machines,
+        owner: impl Fn(u64) -> Option<&'a ContainerKey>,
+        now: u64,
+    ) {
+        let alive = machines.vcpus();
+        let over: Vec<u32> =
+            self.vcpus.iter().filter(|(id, known)| alive.get(id) != Some(&known.thread)).map(|(id, _)| *id).collect();
+        for id in over {
+            kernel.vcpus.remove(&id);
+            let Some(VcpuSlot { thread, container, slot }) = self.vcpus.remove(&id) else { continue };
+            if let Some(waits) = kernel.waits(slot) {
+                add(entry(&mut self.retired, &container), &waits);
+                add(entry(&mut self.retired_vcpus, &thread.vcpu), &waits);
+            }
+            self.resting.push((now, slot));
+        }
+        for (id, thread) in alive {
+            let (false, Some(container)) = (self.vcpus.contains_key(id), owner(thread.cgroup)) else { continue };
+            let Some(slot) = kernel.take_slot() else { break };
+            if kernel.vcpus.set(id, &Vcpu { leader_start: thread.leader_start, slot, pad: 0 }).is_err() {
+                kernel.free_slot(slot);
+                break;
+            }
+            self.vcpus.insert(*id, VcpuSlot { thread: thread.clone(), container: container.clone(), slot });
+        }
+        self.retired_vcpus.retain(|(machine, _), _| machines.get(machine).is_some());
     }
 
     /// A container is published under another name from now on, at zero.
@@ -67,7 +133,7 @@ impl Waits {
     pub(crate) fn retire(&mut self, kernel: &Kernel, cgroup: u64, now: u64) {
         let Some((slot, owner)) = self.slots.remove(&cgroup) else { return };
         if let Some(waits) = kernel.waits(slot) {
-            add(self.retired.entry(owner).or_insert_with(|| Box::new(Histogram::EMPTY)), &waits);
+            add(entry(&mut self.retired, &owner), &waits);
         }
         self.resting.push((now, slot));
     }
@@ -89,6 +155,10 @@ impl Waits {
             map.retain(|container, _| alive(container));
         }
     }
+}
+
+fn entry<'a, K: Clone + Eq + Hash>(sums: &'a mut HashMap<K, Box<Histogram>>, key: &K) -> &'a mut Histogram {
+    sums.entry(key.clone()).or_insert_with(|| Box::new(Histogram::EMPTY))
 }
 
 fn each(to: &mut Histogram, from: &Histogram, apply: impl Fn(u64, u64) -> u64) {

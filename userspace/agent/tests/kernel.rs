@@ -106,7 +106,7 @@ fn conserves(name: &str, change: impl FnOnce(&mut Options<'_>)) {
     let off = (ours as f64 / own as f64 - 1.0) * 100.0;
     println!("conservation, {name}: books {ours} ns, cgroup {own} ns, {off:.4} % off");
     assert!(off.abs() < 0.1, "{off} %");
-    assert_eq!(kernel.losses(), [0; 8]);
+    assert!(kernel.losses().iter().all(|&lost| lost == 0), "{:?}", kernel.losses());
 }
 
 #[test]

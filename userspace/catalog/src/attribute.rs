@@ -56,7 +56,7 @@ attributes! {
     MAP = "podscope.bpf.map" ["tasks", "books", "closed", "cgroups", "waits", "exes", "events"];
     /// What could not be kept.
     LOSS = "podscope.loss.reason" [
-        "task_state", "closing", "book", "closed", "cgroup", "exe", "event", "record",
+        "task_state", "closing", "book", "closed", "cgroup", "exe", "event", "record", "blame",
     ];
     /// Why a process has no pod.
     UNATTRIBUTED = "podscope.unattributed.reason" [

@@ -103,14 +103,24 @@ pub enum Entity {
     Vm,
     /// A virtual CPU of a virtual machine.
     Vcpu,
+    /// A container that ran while a virtual machine's CPUs waited.
+    Culprit,
     /// The agent itself.
     Agent,
 }
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 7] =
-        [Entity::Process, Entity::Executable, Entity::Container, Entity::Pod, Entity::Vm, Entity::Vcpu, Entity::Agent];
+    pub const ALL: [Entity; 8] = [
+        Entity::Process,
+        Entity::Executable,
+        Entity::Container,
+        Entity::Pod,
+        Entity::Vm,
+        Entity::Vcpu,
+        Entity::Culprit,
+        Entity::Agent,
+    ];
 
     /// Its name in the reference.
     pub const fn name(self) -> &'static str {
@@ -121,6 +131,7 @@ impl Entity {
             Entity::Pod => "pod",
             Entity::Vm => "vm",
             Entity::Vcpu => "vcpu",
+            Entity::Culprit => "culprit",
             Entity::Agent => "agent",
         }
     }
@@ -140,6 +151,17 @@ impl Entity {
             "process.executable.name",
             "process.pid",
         ];
+        const CULPRIT: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "podscope.culprit.namespace",
+            "podscope.culprit.pod",
+            "podscope.culprit.container",
+        ];
         const VCPU: &[&str] = &[
             "k8s.node.name",
             "k8s.namespace.name",
@@ -156,6 +178,7 @@ impl Entity {
             Entity::Executable => 10,
             Entity::Process => 11,
             Entity::Vcpu => return VCPU,
+            Entity::Culprit => return CULPRIT,
         };
         ALL.split_at(count).0
     }
@@ -178,6 +201,10 @@ impl Entity {
                  for."
             }
             Entity::Vcpu => "A virtual CPU: a thread of the emulator.",
+            Entity::Culprit => {
+                "A container that ran on a CPU for which one of a virtual machine's CPUs waited; the host's processes \
+                 are `_host`, containers beyond the bound `_other`."
+            }
             Entity::Agent => "The agent itself.",
         }
     }

@@ -186,12 +186,17 @@ metrics! {
     VCPU_CPU_TIME = "podscope.vm.vcpu.cpu.time", "s", Counter Double, Vcpu, Task;
     /// Time the virtual CPU was ready to run but its thread waited for a CPU: CPU ready, or steal as the guest sees it.
     VCPU_READY_TIME = "podscope.vm.vcpu.ready.time", "s", Counter Double, Vcpu, Task;
+    /// How long the virtual CPU was ready to run but waited, one value each time it had a CPU.
+    VCPU_READY = "podscope.vm.vcpu.ready", "s", Histogram Double, Vcpu, Traced;
     /// Uninterruptible sleep of the virtual CPU's thread.
     VCPU_BLOCKED_TIME = "podscope.vm.vcpu.blocked.time", "s", Counter Double, Vcpu, Traced;
     /// Context switches of the virtual CPU's thread.
     VCPU_CONTEXT_SWITCHES = "podscope.vm.vcpu.context_switches", "{context_switch}", Counter Int, Vcpu, Task, [SWITCH_TYPE];
     /// Moves of the virtual CPU's thread to another CPU.
     VCPU_MIGRATIONS = "podscope.vm.vcpu.migrations", "{migration}", Counter Int, Vcpu, Task;
+
+    /// How long the machine's virtual CPUs waited for a CPU on which this container ran right before them.
+    CULPRIT_TIME = "podscope.vm.culprit.time", "s", Counter Double, Culprit, Traced;
 
     /// CPU time of the agent itself, without its kernel programs.
     AGENT_CPU_TIME = "podscope.agent.cpu.time", "s", Counter Double, Agent, Agent, [CPU_MODE];

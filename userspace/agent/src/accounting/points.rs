@@ -137,6 +137,29 @@ pub fn executable(executable: &Executable) -> Vec<Point> {
     points.finish()
 }
 
+/// A virtual CPU. `waits`: its run-queue waits, where it has a histogram of its own.
+pub fn vcpu(used: &Counters, waits: Option<Box<Histogram>>) -> Vec<Point> {
+    let mut points = Points::default();
+    points
+        .seconds(id::VCPU_CPU_TIME, 0, used.run_ns)
+        .seconds(id::VCPU_READY_TIME, 0, used.wait_ns)
+        .seconds(id::VCPU_BLOCKED_TIME, 0, used.blocked_ns)
+        .int(id::VCPU_CONTEXT_SWITCHES, 0, used.switches_voluntary)
+        .int(id::VCPU_CONTEXT_SWITCHES, 1, used.switches_involuntary)
+        .int(id::VCPU_MIGRATIONS, 0, used.migrations);
+    if let Some(waits) = waits {
+        points.push(id::VCPU_READY, 0, Value::Histogram(waits));
+    }
+    points.finish()
+}
+
+/// Who ran while virtual CPUs waited, ns.
+pub fn culprit(waited_ns: u64) -> Vec<Point> {
+    let mut points = Points::default();
+    points.seconds(id::CULPRIT_TIME, 0, waited_ns);
+    points.finish()
+}
+
 /// What a container's points are made of besides its own sums.
 #[derive(Debug, Default)]
 pub struct ContainerFigures<'a> {

@@ -93,6 +93,8 @@ impl Kernel {
             books: table(&mut ebpf, "BOOKS")?,
             closed: table(&mut ebpf, "CLOSED")?,
             cgroups: table(&mut ebpf, "CGROUPS")?,
+            vcpus: table(&mut ebpf, "VCPUS")?,
+            blames: table(&mut ebpf, "BLAMES")?,
             waits: table(&mut ebpf, "WAITS")?,
             exes: table(&mut ebpf, "EXES")?,
             losses: table(&mut ebpf, "LOSSES")?,

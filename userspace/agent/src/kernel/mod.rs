@@ -17,7 +17,7 @@ use aya::Ebpf;
 use aya::programs::Iter;
 use aya_log::EbpfLogger;
 use podscope_abi::{
-    Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, RecordKind, TaskRecord,
+    Blame, Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, RecordKind, TaskRecord, Vcpu,
 };
 
 pub use events::{Event, Events, Oom, text};
@@ -35,6 +35,10 @@ pub struct Kernel {
     pub closed: Table<ClosedKey, Closed>,
     /// Cgroups and their histogram slots.
     pub cgroups: Table<u64, Cgroup>,
+    /// Virtual CPUs, for the kernel side to know.
+    pub vcpus: Table<u32, Vcpu>,
+    /// Waits of virtual CPUs by who ran before them.
+    pub blames: Table<Blame, u64>,
     waits: Table<u32, Histogram>,
     exes: Table<u64, ExeName>,
     losses: Table<u32, u64>,
@@ -164,6 +168,11 @@ impl Kernel {
     /// The waits of a slot.
     pub fn waits(&self, slot: u32) -> Option<Histogram> {
         self.waits.get(&slot)
+    }
+
+    /// Takes a slot that nobody has.
+    pub fn take_slot(&mut self) -> Option<u32> {
+        self.slots.pop(0).ok()
     }
 
     /// Empties a slot's waits and lets the kernel side give it to another cgroup.

@@ -67,6 +67,27 @@ pub(super) fn identify_launcher(uid: &Arc<str>, machine: &Machine, list: &mut Ve
     identify_machine(&machine.vm, list);
 }
 
+/// The attributes of who ran while a virtual CPU waited; `None` stands for all who have no series of their own.
+pub(super) fn identify_culprit(identity: Option<&Identity>, list: &mut Vec<ResourceAttribute>) {
+    let (pod, container): (_, Arc<str>) = match identity {
+        None => (None, OTHER.into()),
+        Some(Identity::Named(meta)) => (Some(&meta.pod), Arc::clone(&meta.name)),
+        Some(Identity::Pod(pod)) => (Some(pod), "".into()),
+        Some(Identity::ByPath { container, pod }) => {
+            (None, container.as_ref().or(pod.as_ref()).map_or_else(|| "".into(), Arc::clone))
+        }
+        Some(Identity::Host) => (None, "_host".into()),
+        Some(Identity::Waiting) => (None, "_unknown".into()),
+    };
+    if let Some(pod) = pod {
+        list.push(ResourceAttribute::label("podscope.culprit.namespace", Arc::clone(&pod.namespace)));
+        list.push(ResourceAttribute::label("podscope.culprit.pod", Arc::clone(&pod.name)));
+    }
+    if !container.is_empty() {
+        list.push(ResourceAttribute::label("podscope.culprit.container", container));
+    }
+}
+
 /// The attributes of a virtual machine beside those of its pod.
 fn identify_machine(vm: &Vm, list: &mut Vec<ResourceAttribute>) {
     list.push(ResourceAttribute::label("podscope.vm.name", Arc::clone(&vm.name)));

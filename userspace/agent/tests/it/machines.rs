@@ -1,15 +1,15 @@
 //! A virtual machine: a real emulator among the processes of a launcher pod.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
-use xtask::rig::{Container, Pod, PodSpec, Rig};
+use xtask::rig::{Container, Pod, PodSpec, Rig, cgroup};
 
 use crate::support::agent::Agent;
-use crate::support::kernel::{adopt, freeze, keyed, thaw};
+use crate::support::kernel::{adopt, freeze, keyed, pin, proc_file, thaw};
 use crate::support::page::{Labels, Page};
-use crate::support::{Host, eventually, rig, running, script, turn};
+use crate::support::{Host, eventually, pod, rig, running, script, turn, work};
 
 const VMI: &str = "3cbb32a1-f11c-4065-99e6-62ce670bff12";
 const GUEST: &str = "5d307ca9-b3ef-428c-8861-06e72d69f223";
@@ -125,6 +125,91 @@ async fn a_machines_processes_are_accounted_by_what_they_are_there_for() {
     let pid = emulator.pid().to_string();
     let process = after.one("process_memory_usage_bytes", &[&role("emulator")[..], &[("process_pid", &pid)]].concat());
     assert_eq!(process, memory, "the process has the machine's labels too");
+}
+
+/// Gives all pods together more of a CPU than anything else on the host; ends with this value.
+struct Favour {
+    file: PathBuf,
+    before: String,
+}
+
+impl Favour {
+    fn pods() -> Self {
+        let dir = cgroup::dir("cpu", "/kubepods");
+        let v1 = dir.join("cpu.shares");
+        let (file, most) = if v1.is_file() { (v1, "262144") } else { (dir.join("cpu.weight"), "10000") };
+        let before = fs::read_to_string(&file).unwrap();
+        fs::write(&file, most).unwrap();
+        Self { file, before }
+    }
+}
+
+impl Drop for Favour {
+    fn drop(&mut self) {
+        // Nothing is left of it where the pods have gone.
+        let _ = fs::write(&self.file, &self.before);
+    }
+}
+
+/// A thread of a process by its name.
+fn thread(pid: u32, name: &str) -> Option<u32> {
+    let named = |id: &u32| proc_file(pid, &format!("task/{id}/comm")).trim() == name;
+    let ids = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(named)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_runs_while_a_virtual_cpu_is_ready_is_named() {
+    let _turn = turn().await;
+    let rig = rig().await;
+    let agent = Agent::beside(&rig, &[]);
+    let (pod, other) = (launcher(&rig).await, pod(&rig, "neighbours").await);
+    let compute = script(&pod, "compute", LAUNCHER).await;
+    let emulator = emulator(rig.dir());
+    adopt(&compute, emulator.pid());
+    let vcpu = eventually("the first virtual CPU has a thread", || thread(emulator.pid(), "CPU 0/TCG"));
+    // Both want the same CPU all the time, the one beside it wants little of it.
+    let (busy, idle) = (work(&other, "busy", "spin 0").await, work(&other, "idle", "sleep 0").await);
+    let spinner = eventually("the neighbour spins", || running(&busy, "podscope-load spin").first().copied());
+    let sleeper = eventually("the other one sleeps", || running(&idle, "podscope-load sleep").first().copied());
+    for id in [vcpu, spinner, sleeper] {
+        pin(id, 0);
+    }
+    let _favour = Favour::pods();
+    let vm: Labels<'_> = &[("podscope_vm_name", "moon")];
+    let first = [vm, &[("podscope_vm_vcpu_id", "0")]].concat();
+    let waits = |page: &Page| page.get("podscope_vm_vcpu_ready_seconds_count", &first).unwrap_or(0.0);
+    eventually("the virtual CPU has a histogram", || (waits(&agent.page()) > 0.0).then_some(()));
+
+    freeze(&[&compute]);
+    let (before, ready_before) = (agent.settled(), wait_of(emulator.pid(), vcpu));
+    thaw(&[&compute]);
+    eventually("it waits", || (wait_of(emulator.pid(), vcpu) > ready_before + 1.0).then_some(()));
+    freeze(&[&compute]);
+    let (after, ready_after) = (agent.settled(), wait_of(emulator.pid(), vcpu));
+    thaw(&[&compute]);
+
+    let grown = |metric: &str, labels: Labels<'_>| after.sum(metric, labels) - before.sum(metric, labels);
+    let ready = ready_after - ready_before;
+    close(grown("podscope_vm_vcpu_ready_time_seconds_total", &first), ready, "ready time");
+    // A histogram has each wait once it is over.
+    let histogram = grown("podscope_vm_vcpu_ready_seconds_sum", &first);
+    assert!((histogram - ready).abs() < 0.05 * ready, "{histogram} s in the histogram, {ready} s in truth");
+    assert!(waits(&after) > waits(&before));
+    let blame = |container: &str| {
+        let culprit = [("podscope_culprit_pod", "neighbours"), ("podscope_culprit_container", container)];
+        grown("podscope_vm_culprit_time_seconds_total", &[vm, &culprit].concat())
+    };
+    let all = grown("podscope_vm_culprit_time_seconds_total", vm);
+    println!("culprits: ready={ready:.3}s blamed={all:.3}s busy={:.3}s idle={:.3}s", blame("busy"), blame("idle"));
+    assert!(blame("busy") > 0.5 * ready, "{} of {ready} s", blame("busy"));
+    assert!(blame("idle") < 0.05 * ready, "{} of {ready} s", blame("idle"));
+}
+
+/// For how long a thread has waited for a CPU, seconds.
+fn wait_of(pid: u32, thread: u32) -> f64 {
+    let text = proc_file(pid, &format!("task/{thread}/schedstat"));
+    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() as f64 / 1e9
 }
 
 #[tokio::test(flavor = "multi_thread")]
