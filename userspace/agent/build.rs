@@ -41,14 +41,20 @@ fn cache() -> Result<PathBuf, Error> {
 
 fn build(root: &Path, tools: &Path, target: &Path, features: &[&str], to: &Path) -> Result<(), Error> {
     let arch = env::var("CARGO_CFG_TARGET_ARCH")?;
+    // Where its own sources are.
+    let sysroot = Command::new(tools.join("rustc")).args(["--print", "sysroot"]).output()?.stdout;
+    let sysroot = String::from_utf8(sysroot)?;
+    let cargo_home = env::var("CARGO_HOME").or_else(|_| env::var("HOME").map(|home| home + "/.cargo"))?;
     let flags = [
         &format!("--cfg=bpf_target_arch=\"{arch}\""),
         "-Cdebuginfo=2",
         "-Clink-arg=--btf",
         // Later instructions only; the oldest supported kernel has them.
         "-Ctarget-cpu=v3",
-        // The same bytes from every clone.
+        // The same bytes from every clone, and for every user.
         &format!("--remap-path-prefix={}=.", root.display()),
+        &format!("--remap-path-prefix={cargo_home}=cargo"),
+        &format!("--remap-path-prefix={}=rust", sysroot.trim()),
     ]
     .join("\x1f");
     let path = env::join_paths(

@@ -4,17 +4,23 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use crate::repository;
+use crate::vm::records;
+use crate::{bench, repository};
 
 /// A generated file.
 struct Generated {
     /// Its path in the repository.
     path: &'static str,
     /// Its whole content.
-    content: fn() -> String,
+    content: fn() -> Result<String>,
 }
 
-const GENERATED: &[Generated] = &[Generated { path: "METRICS.md", content: podscope_catalog::reference::markdown }];
+const GENERATED: &[Generated] = &[
+    Generated { path: "METRICS.md", content: || Ok(podscope_catalog::reference::markdown()) },
+    Generated { path: "docs/cost.md", content: bench::markdown },
+    Generated { path: "docs/bench/cost.svg", content: bench::svg },
+    Generated { path: records::PAGE, content: || Ok(records::page()) },
+];
 
 /// Writes every generated file, or with `check` only compares.
 ///
@@ -24,7 +30,7 @@ pub fn generate(check: bool) -> Result<()> {
     let mut stale = Vec::new();
     for file in GENERATED {
         let path = repository().join(file.path);
-        let content = (file.content)();
+        let content = (file.content)().with_context(|| format!("cannot make {}", file.path))?;
         if fs::read_to_string(&path).is_ok_and(|old| old == content) {
             continue;
         }

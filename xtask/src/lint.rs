@@ -2,9 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use crate::cmd;
 use crate::generate::generate;
-use crate::walls;
+use crate::{cmd, fuzz, rooms, walls};
 
 type Check = fn() -> Result<()>;
 
@@ -13,14 +12,16 @@ type Check = fn() -> Result<()>;
 /// # Errors
 /// When a check fails.
 pub fn lint() -> Result<()> {
-    let checks: [(&str, Check); 5] = [
+    let checks: [(&str, Check); 7] = [
         ("format", || cargo(&["fmt", "--all", "--check"], "")),
+        ("format of the fuzz targets", || cargo(&["fmt", "--check", "--manifest-path", fuzz::MANIFEST], "")),
         ("clippy", || {
-            let scope = ["clippy", "--workspace", "--all-targets", "--features", "xtask/rig"];
+            let scope = ["clippy", "--workspace", "--all-targets", "--features", "xtask/rig,podscope-agent/fuzzing"];
             cargo(&[&scope[..], &["--", "--deny", "warnings"]].concat(), "")
         }),
         ("documentation", || cargo(&["doc", "--workspace", "--no-deps", "--features", "xtask/rig"], "--deny warnings")),
         ("dependency walls", walls::check),
+        ("rooms of unsafe code", rooms::check),
         ("generated files", || generate(true)),
     ];
     let mut failed = Vec::new();

@@ -1,11 +1,11 @@
-//! `cargo xtask`: set-up, run, test, bench, lint and generate.
+//! `cargo xtask`: set-up, run, test, faults, bench, fuzz, soak, lint and generate.
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::setup::{self, toolchain::Source};
-use xtask::{bench, generate, lint, repository, run, test};
+use xtask::{bench, dist, faults, fuzz, generate, guard, lint, repository, run, soak, test, vm};
 
-/// Set-up, run, test, bench, lint and generate for podscope.
+/// Set-up, run, test, faults, bench, fuzz, soak, lint and generate for podscope.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
 struct Cli {
@@ -32,8 +32,20 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Run the whole fault table, slow rows included, and write FAULTS.md.
+    Faults(faults::Args),
     /// Measure what podscope costs, beside other programs.
     Bench(bench::Args),
+    /// Attack everything that reads what others wrote.
+    Fuzz(fuzz::Args),
+    /// Put the agent under far more than a node has, for an hour.
+    Soak(soak::Args),
+    /// Build what is released: static and stripped programs, the same bytes from every folder, and what they are made of.
+    Dist(dist::Args),
+    /// Count the instructions of collection, attribution and encoding, and compare them with the committed counts.
+    Guard(guard::Args),
+    /// Run the agent and its tests on other kernels, in guests.
+    Vm(vm::Args),
     /// Check format, clippy, documentation, dependency walls and generated files.
     Lint,
     /// Write the files that derive from code.
@@ -56,7 +68,13 @@ fn main() -> Result<()> {
         }
         Task::Run(args) => run::run(&args),
         Task::Test { args } => test::test(&args),
+        Task::Faults(args) => faults::faults(&args),
         Task::Bench(args) => bench::bench(&args),
+        Task::Fuzz(args) => fuzz::fuzz(&args),
+        Task::Soak(args) => soak::soak(&args),
+        Task::Dist(args) => dist::dist(&args),
+        Task::Guard(args) => guard::guard(&args),
+        Task::Vm(args) => vm::vm(&args),
         Task::Lint => lint::lint(),
         Task::Generate { check } => generate::generate(check),
         Task::Rig => rig(),

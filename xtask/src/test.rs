@@ -31,7 +31,7 @@ pub fn test(args: &[String]) -> Result<()> {
 }
 
 /// A cargo that runs what it builds as root.
-fn cargo(args: &[&str]) -> Result<Command> {
+pub(crate) fn cargo(args: &[&str]) -> Result<Command> {
     let mut cargo = cmd::cargo(args);
     if !cmd::is_root() {
         let runner = cmd::as_root("env", [] as [&str; 0])?;

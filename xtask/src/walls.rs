@@ -1,4 +1,4 @@
-//! The walls between the rooms on the map: which crate may depend on what, and under which licences.
+//! The walls between the rooms on the map: which crate may depend on what, from where, and under which licences.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +20,8 @@ const BARE: &[(&str, &[&str])] = &[("podscope-abi", &["bytemuck"]), ("podscope-c
 const SINGLE: &[&str] = &["hyper", "prost", "rustls", "tokio", "tonic"];
 /// Crates that must not be there: ring is the one TLS provider.
 const BANNED: &[&str] = &["aws-lc-rs", "aws-lc-sys", "native-tls", "openssl", "openssl-sys"];
+/// Where a dependency may come from.
+const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// Licences that a dependency may be used under.
 const LICENCES: &[&str] = &[
     "0BSD",
@@ -39,6 +41,8 @@ const LICENCES: &[&str] = &[
 struct Package {
     name: String,
     licence: String,
+    /// Empty for the crates of the workspace.
+    source: String,
     needs: BTreeSet<String>,
 }
 
@@ -75,7 +79,7 @@ fn packages(metadata: &Value) -> Option<Vec<Package>> {
         };
         let needs = node["deps"].as_array()?.iter().filter(outside_tests);
         let needs = needs.filter_map(|dep| Some(text(&by_id.get(dep["pkg"].as_str()?)?["name"]))).collect();
-        Some(Package { name: text(&own["name"]), licence: text(&own["license"]), needs })
+        Some(Package { name: text(&own["name"]), licence: text(&own["license"]), source: text(&own["source"]), needs })
     };
     metadata["resolve"]["nodes"].as_array()?.iter().map(package).collect()
 }
@@ -95,6 +99,9 @@ fn faults(packages: &[Package]) -> Vec<String> {
         }
         if BANNED.contains(&name) {
             faults.push(format!("{name} may not be used"));
+        }
+        if !["", REGISTRY].contains(&package.source.as_str()) {
+            faults.push(format!("{name} comes from {}, not from crates.io", package.source));
         }
         if !licence_is_allowed(&package.licence) {
             faults.push(format!("{name} is under {:?}, which is not among the allowed licences", package.licence));
@@ -163,7 +170,7 @@ mod tests {
 
     fn package(name: &str, licence: &str, needs: &[&str]) -> Package {
         let needs = needs.iter().map(|&need| need.to_owned()).collect();
-        Package { name: name.to_owned(), licence: licence.to_owned(), needs }
+        Package { name: name.to_owned(), licence: licence.to_owned(), source: REGISTRY.to_owned(), needs }
     }
 
     #[test]
@@ -203,12 +210,14 @@ mod tests {
             package("copyleft", "GPL-3.0-only", &[]),
             package("tonic", "MIT", &["axum"]),
             package("tonic", "MIT", &[]),
+            Package { source: "git+https://example.org/fork".to_owned(), ..package("forked", "MIT", &[]) },
         ]);
         let expected = [
             "podscope-cli may not depend on aya",
             "podscope-catalog may not depend on serde",
             "aws-lc-rs may not be used",
             "copyleft is under \"GPL-3.0-only\", which is not among the allowed licences",
+            "forked comes from git+https://example.org/fork, not from crates.io",
             "2 versions of tonic; one is allowed",
         ];
         assert_eq!(found, expected);

@@ -17,6 +17,8 @@ pub const BUCKETS: usize = (END_OCTAVE - FIRST_OCTAVE) as usize * PER_OCTAVE;
 /// OTLP index of the first bucket.
 pub const FIRST_INDEX: i32 = FIRST_OCTAVE * PER_OCTAVE as i32;
 
+/// Nanoseconds of a second.
+const NS_PER_S: u64 = 1_000_000_000;
 /// Exponent of the unit that nanoseconds are scaled to: 2^-30 s.
 const UNIT: i32 = -30;
 
@@ -51,28 +53,34 @@ pub enum Place {
     Over,
 }
 
-/// `2^(k/8)` for k = 1..=7 as 32-bit mantissas (1.0 = 2^31), rounded down.
+/// `2^(k/8)` for k = 1..=7 in units of 2^-35, rounded down: as the highest octave has them.
 const STEPS: [u64; 7] =
-    [2_341_847_524, 2_553_802_833, 2_784_941_738, 3_037_000_499, 3_311_872_529, 3_611_622_602, 3_938_502_375];
+    [37_469_560_382, 40_860_845_336, 44_559_067_803, 48_592_007_999, 52_989_960_469, 57_785_961_645, 63_016_038_013];
 
 /// Finds the place of a duration.
 ///
-/// `ns`: nanoseconds; anything above 2^40 (18 minutes) is taken as that.
+/// `ns`: nanoseconds.
 #[inline(always)]
 pub fn place(ns: u64) -> Place {
-    let ns = if ns > 1 << 40 { 1 << 40 } else { ns };
+    if ns > NS_PER_S << END_OCTAVE {
+        return Place::Over;
+    }
     // 2^30/10^9 = 1.073741824; the fraction in units of 2^-20, so that the product stays in 64 bits.
     let scaled = ns + ((ns * 77_324) >> 20);
     if scaled <= 1 << (FIRST_OCTAVE - UNIT) {
         return Place::Zero;
     }
-    if scaled > 1 << (END_OCTAVE - UNIT) {
-        return Place::Over;
+    // Upper bounds belong to the bucket below, so the octave and the mantissa are those of `scaled − 1`. The target
+    // has no instruction that finds the highest bit: it is moved to the top by halving.
+    let (mut mantissa, mut octave) = (scaled - 1, BUCKETS / PER_OCTAVE - 1);
+    let mut shift = 16;
+    while shift > 0 {
+        if mantissa < 1 << (END_OCTAVE - UNIT - shift) {
+            mantissa <<= shift;
+            octave -= shift as usize;
+        }
+        shift /= 2;
     }
-    // Upper bounds belong to the bucket below, so the octave and the mantissa are those of `scaled − 1`.
-    let below = scaled - 1;
-    let top = top_bit(below);
-    let mantissa = if top <= 31 { below << (31 - top) } else { below >> (top - 31) };
     let mut sub = 0;
     let mut k = 0;
     while k < STEPS.len() {
@@ -81,39 +89,7 @@ pub fn place(ns: u64) -> Place {
         }
         k += 1;
     }
-    let octave = top as usize - (FIRST_OCTAVE - UNIT) as usize;
     Place::Bucket(octave * PER_OCTAVE + sub)
-}
-
-/// Index of the highest set bit of a value below 2^41, by halving: the BPF target has no such instruction.
-#[inline(always)]
-fn top_bit(value: u64) -> u32 {
-    let mut v = value;
-    let mut top = 0;
-    if v >= 1 << 32 {
-        v >>= 32;
-        top += 32;
-    }
-    if v >= 1 << 16 {
-        v >>= 16;
-        top += 16;
-    }
-    if v >= 1 << 8 {
-        v >>= 8;
-        top += 8;
-    }
-    if v >= 1 << 4 {
-        v >>= 4;
-        top += 4;
-    }
-    if v >= 1 << 2 {
-        v >>= 2;
-        top += 2;
-    }
-    if v >= 2 {
-        top += 1;
-    }
-    top
 }
 
 #[cfg(test)]

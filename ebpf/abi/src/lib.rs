@@ -47,13 +47,16 @@ impl Control {
     /// Start of the first pass over all tasks, ns since boot; 0 until it has begun. A task older than that is
     /// counted from its first sight only.
     pub const BASELINE: u32 = 0;
+    /// How many books may still be made for executables; the last quarter of the map is for the rests of cgroups, so
+    /// that each has a book of its own. Set anew by every collection.
+    pub const EXE_BOOKS: u32 = 1;
     /// Moves of processes with several threads between cgroups so far; counted by the kernel side.
-    pub const MOVES_NOTICED: u32 = 1;
+    pub const MOVES_NOTICED: u32 = 2;
     /// [`Self::MOVES_NOTICED`] before the last pass over all tasks that found all those threads charged to their new
     /// cgroups. While the two differ, switches without scheduling detail look for moves.
-    pub const MOVES_FOLLOWED: u32 = 2;
+    pub const MOVES_FOLLOWED: u32 = 3;
     /// Entries.
-    pub const LEN: u32 = 3;
+    pub const LEN: u32 = 4;
 }
 
 /// What the kernel side counts when something did not fit or was not there: the index into the `LOSSES` map.
@@ -64,7 +67,8 @@ pub enum Loss {
     TaskState = 0,
     /// A dying task's state could not be read, so its last increment is missing.
     Closing = 1,
-    /// No free entry for a (cgroup, executable) book; the increment went to the overflow book.
+    /// No free entry for a (cgroup, executable) book: the executable shares the book of its cgroup's rest, or, where
+    /// that is missing too, the increment went to the overflow book.
     Book = 2,
     /// No free entry for a process with closed threads; its process total lacks them.
     Closed = 3,

@@ -86,8 +86,12 @@ pub struct TaskState {
     pub vcpu: u32,
     /// Of a virtual CPU: cgroup of the task that ran on its CPU right before it; 0 after an idle one.
     pub ran_before: u64,
+    /// When that one had come onto the CPU, by the run queue's clock.
+    pub ran_since: u64,
+    /// Of a virtual CPU that was preempted: cgroup of the task that got its CPU; else 0.
+    pub taken_by: u64,
 }
-const _: () = assert!(size_of::<TaskState>() == 424);
+const _: () = assert!(size_of::<TaskState>() == 440);
 
 /// What a [`TaskRecord`] stands for.
 pub struct RecordKind;
@@ -174,7 +178,7 @@ const _: () = assert!(size_of::<Vcpu>() == 16);
 pub struct Blame {
     /// Cgroup id of the virtual CPUs that waited.
     pub victim: u64,
-    /// Cgroup id of the task that ran on the CPU right before one of them got it.
+    /// Cgroup id of the task that ran meanwhile; 0 where that was none, or nobody knows.
     pub culprit: u64,
 }
 const _: () = assert!(size_of::<Blame>() == 16);

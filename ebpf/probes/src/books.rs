@@ -110,11 +110,28 @@ pub(crate) fn place(cgroup: u64, exe: u64) -> (u32, u64) {
     if BOOKS.get_ptr(key).is_some() {
         return (entry.slot, exe);
     }
-    if entry.exes < EXES_PER_CGROUP && BOOKS.insert(key, &NO_BOOK, BPF_NOEXIST.into()).is_ok() {
-        entry.exes += 1;
-        return (entry.slot, exe);
+    if entry.exes < EXES_PER_CGROUP {
+        if take_exe_book() && BOOKS.insert(key, &NO_BOOK, BPF_NOEXIST.into()).is_ok() {
+            entry.exes += 1;
+            return (entry.slot, exe);
+        }
+        // For good: a pair that shares the book of the rest now must not have one of its own later.
+        entry.exes = EXES_PER_CGROUP;
+        lose(Loss::Book);
     }
     (entry.slot, EXE_OTHER)
+}
+
+/// Whether another book may be made for an executable.
+#[inline(always)]
+fn take_exe_book() -> bool {
+    let Some(left) = CONTROL.get_ptr_mut(Control::EXE_BOOKS) else { return false };
+    // SAFETY: a live map value. On several CPUs at once it may fall a little below zero.
+    if unsafe { left.read() } as i64 <= 0 {
+        return false;
+    }
+    add(left, u64::MAX);
+    true
 }
 
 /// Gives the task's time from now on to `cgroup` and the executable in the state.
@@ -183,6 +200,13 @@ fn moved(task: Task, state: TaskStateRef, css_set: *const u8) {
     it.split_valid = 0;
 }
 
+/// Whether a move to another cgroup was noticed that is not settled yet.
+#[inline(always)]
+pub(crate) fn is_split(state: TaskStateRef) -> bool {
+    let it = state.get();
+    it.split_valid == 1 && it.split_cgroup != it.cgroup
+}
+
 /// Charges what the task used until its noticed move, and gives it to where it was noticed.
 #[inline(always)]
 fn settle_split(state: TaskStateRef) {
@@ -221,8 +245,7 @@ fn count_move(state: TaskStateRef, to: u64) {
 /// charged to neither of the cgroups that it was published for.
 #[inline(always)]
 pub(crate) fn note_next_move(task: Task, state: TaskStateRef, now: &Counters) {
-    let it = state.get();
-    if offset!(closing_only) == 1 && it.split_valid == 1 && it.split_cgroup != it.cgroup {
+    if offset!(closing_only) == 1 && is_split(state) {
         settle_split(state);
     }
     note_move(task, state, now);

@@ -6,7 +6,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use podscope_abi::event::PATH_MAX;
 use podscope_abi::{CgroupEvent, EventHeader, EventKind, Loss};
 
-use crate::books::{note_next_move, open_moves, void_split};
+use crate::books::{is_split, note_next_move, open_moves, void_split};
 use crate::error::{Error, settle};
 use crate::kernel::task::Task;
 use crate::kernel::{cgroup, now_ns, signal};
@@ -69,7 +69,9 @@ fn try_attach(ctx: &BtfTracePointContext) -> Result<(), Error> {
     }
     let state = find(task).ok_or(Error::NotCounted)?;
     let css = state.get().css;
-    if css == task.css_set() as u64 {
+    // Back where it was: without switches in between what it used elsewhere is known only by the split.
+    let was_away = offset!(closing_only) == 1 && is_split(state);
+    if css == task.css_set() as u64 && !was_away {
         void_split(state);
     } else if css != 0 {
         let now = task.counters(state);

@@ -21,12 +21,12 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     }
     let (prev, next) = (Task(ctx.arg::<*const u8>(1)), Task(ctx.arg::<*const u8>(2)));
     settle_quietly(vcpu::note_before(prev, next))
-        | settle_quietly(try_switch_out(&ctx))
+        | settle_quietly(try_switch_out(&ctx, next))
         | settle_quietly(try_switch_in(next))
 }
 
 #[inline(always)]
-fn try_switch_out(ctx: &BtfTracePointContext) -> Result<(), Error> {
+fn try_switch_out(ctx: &BtfTracePointContext, next: Task) -> Result<(), Error> {
     let task = Task(ctx.arg::<*const u8>(1));
     let state = find(task).ok_or(Error::NotCounted)?;
     if state.get().css == 0 {
@@ -36,9 +36,6 @@ fn try_switch_out(ctx: &BtfTracePointContext) -> Result<(), Error> {
     let waited = take_wait(task, state);
     let vcpu = state.get().vcpu;
     record_wait(if vcpu == 0 { state.get().slot } else { vcpu }, waited);
-    if vcpu != 0 {
-        vcpu::blame(state, waited);
-    }
 
     let it = state.change();
     if it.blocked_pending != 0 {
@@ -47,6 +44,9 @@ fn try_switch_out(ctx: &BtfTracePointContext) -> Result<(), Error> {
         it.blocked_pending = 0;
     }
     let left_as = left_as(ctx, task);
+    if vcpu != 0 {
+        vcpu::switch_out(task, state, waited, left_as == 0, next);
+    }
     if left_as & DEAD != 0 {
         return process::close(task, state);
     }

@@ -3,12 +3,14 @@
 //! User space says which threads they are ([`VCPUS`]), and the iterator notes it in their state. Of all other tasks a
 //! switch reads four bytes of the name, no more.
 
+use aya_ebpf::bindings::BPF_NOEXIST;
+use podscope_abi::offsets::ABSENT;
 use podscope_abi::{Blame, Loss};
 
 use crate::books::add;
 use crate::error::{Error, lose};
 use crate::kernel::task::Task;
-use crate::maps::{BLAMES, VCPUS};
+use crate::maps::{BLAMES, VCPUS, offset};
 use crate::state::{TaskStateRef, find};
 
 /// How QEMU begins the name of a virtual CPU's thread: `CPU 0/KVM`.
@@ -37,25 +39,52 @@ pub(crate) fn note_before(before: Task, task: Task) -> Result<(), Error> {
     }
     let state = find(task).ok_or(Error::NotCounted)?;
     if state.get().vcpu != 0 {
-        state.change().ran_before = find(before).map_or(0, |before| before.get().cgroup);
+        let it = state.change();
+        it.ran_before = cgroup_of(before);
+        it.ran_since = before.last_arrival();
     }
     Ok(())
 }
 
-/// A virtual CPU has waited: the blame is on who ran right before it.
+/// A virtual CPU leaves its CPU to `next`, after a turn for which it had waited.
+///
+/// Who ran right before it is to blame for as long as it ran, and for the time before that whoever took the CPU from
+/// it. After a sleep nobody knows who that was.
 #[inline(always)]
-pub(crate) fn blame(state: TaskStateRef, waited: u64) {
-    let it = state.get();
-    if it.ran_before == 0 || waited == 0 {
+pub(crate) fn switch_out(task: Task, state: TaskStateRef, waited: u64, preempted: bool, next: Task) {
+    let it = state.change();
+    if waited != 0 {
+        let last = task.last_arrival().saturating_sub(it.ran_since);
+        let last = if it.ran_before == 0 {
+            0
+        } else if offset!(last_arrival) == ABSENT || last > waited {
+            waited
+        } else {
+            last
+        };
+        blame(it.cgroup, it.ran_before, last);
+        blame(it.cgroup, it.taken_by, waited - last);
+    }
+    it.taken_by = if preempted { cgroup_of(next) } else { 0 };
+}
+
+/// None of the idle task.
+#[inline(always)]
+fn cgroup_of(task: Task) -> u64 {
+    find(task).map_or(0, |state| state.get().cgroup)
+}
+
+#[inline(always)]
+fn blame(victim: u64, culprit: u64, ns: u64) {
+    if ns == 0 {
         return;
     }
-    let key = Blame { victim: it.cgroup, culprit: it.ran_before };
+    let key = Blame { victim, culprit };
+    if BLAMES.get_ptr_mut(key).is_none() {
+        let _exists_or_full = BLAMES.insert(key, 0, BPF_NOEXIST.into());
+    }
     match BLAMES.get_ptr_mut(key) {
-        Some(sum) => add(sum, waited),
-        None => {
-            if BLAMES.insert(key, waited, 0).is_err() {
-                lose(Loss::Blame);
-            }
-        }
+        Some(sum) => add(sum, ns),
+        None => lose(Loss::Blame),
     }
 }

@@ -16,7 +16,7 @@ use crate::oom::{Kmsg, OomTracker};
 use crate::own::{OwnFigures, Usage};
 use crate::publish::{Names, Publisher, Readings};
 use crate::snapshot::Snapshot;
-use crate::status::Board;
+use crate::status::{Board, Kind, State};
 use crate::vm::Machines;
 use crate::waits::Waits;
 
@@ -52,6 +52,8 @@ pub struct Last {
     pub entries: [u64; 3],
     /// Kernel-side losses so far.
     pub losses: [u64; Loss::ALL.len()],
+    /// What was left out so far, by the value of the attribute `podscope.drop.reason`; the log is not counted here.
+    pub dropped: Vec<(&'static str, u64)>,
 }
 
 /// Reads, accounts and publishes.
@@ -171,6 +173,7 @@ impl Collector {
         accounting.begin(now);
         self.machines.begin();
         last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
+        self.kernel.reserve_books(last.entries[0])?;
         last.entries[1] = self.kernel.closed.for_each(|key, closed| accounting.take_closed(key, closed))? as u64;
         clock.end(0);
         let (machines, pass) = (&mut self.machines, accounting.pass);
@@ -197,6 +200,7 @@ impl Collector {
             self.publisher.resources(accounting, attribution, names, &self.machines, &outcome.ended, readings);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
+        last.dropped = self.dropped(accounting, attribution);
         clock.end(4);
         last.phases = clock.seconds;
         // Without the iterator the books still tell of what has ended, and the cgroups of all.
@@ -242,7 +246,16 @@ impl Collector {
 
     /// What the agent publishes about itself, as far as the collection knows it.
     pub fn own(&mut self, board: &Board) -> OwnFigures {
-        self.usage.refresh("/proc".as_ref());
+        let proc = match self.usage.refresh("/proc".as_ref()) {
+            Ok(()) => State::Up,
+            Err(error) => State::Absent {
+                reason: format!(
+                    "cannot read /proc/self/status: {error}; counts of descriptors and the agent's own CPU time and \
+                     memory wait; is the host's /proc mounted?"
+                ),
+            },
+        };
+        board.set(Kind::Source, "proc", proc);
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let last = &shared.last;
         let [books, closed, cgroups] = last.entries;
@@ -258,8 +271,25 @@ impl Collector {
             map_entries: vec![("books", books), ("closed", closed), ("cgroups", cgroups)],
             map_capacities: self.kernel.capacities().to_vec(),
             losses: last.losses,
+            dropped: last.dropped.clone(),
+            unowned_ns: shared.accounting.unowned.run_ns,
             ..OwnFigures::default()
         }
+    }
+
+    fn dropped(&self, accounting: &Accounting, attribution: &Attribution) -> Vec<(&'static str, u64)> {
+        let runtime = attribution.runtime().stats();
+        vec![
+            ("process", accounting.processes_dropped),
+            ("ended_series", self.publisher.lingering_dropped),
+            ("cgroup_name", attribution.tree.dropped()),
+            ("oom_kill", self.oom_kills.dropped()),
+            ("kmsg_record", self.kmsg.lost()),
+            ("container", runtime.evictions),
+            ("label", runtime.truncated_labels),
+            ("runtime_answer", runtime.malformed),
+            ("runtime_request", runtime.requests_dropped),
+        ]
     }
 
     /// Walks the cgroup tree where a name is missing, and now and then in case an event was lost.
@@ -319,7 +349,9 @@ impl Collector {
         let machines = &mut self.machines;
         machines.update(accounting, attribution, names, "/proc".as_ref());
         self.waits.follow(&mut self.kernel, machines, |cgroup| accounting.owner(cgroup), now);
-        let listed = self.kernel.blames.for_each(|blame, waited| machines.take_blame(blame, *waited, accounting));
+        let named = |owner: &&ContainerKey| !matches!(attribution.identity(owner), Identity::Waiting);
+        let owner = |cgroup| accounting.owner(cgroup).filter(named);
+        let listed = self.kernel.blames.for_each(|blame, waited| machines.take_blame(blame, *waited, owner));
         if let Err(error) = listed {
             tracing::warn!("cannot list who ran before virtual CPUs: {error}");
         }

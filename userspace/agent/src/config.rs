@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::catalogue::Form;
+use crate::confine::Confine;
 use crate::detail;
 use crate::export::otlp::OtlpArgs;
 use crate::http::TlsFiles;
@@ -80,12 +81,17 @@ pub struct Config {
     pub scheduling_detail: detail::Choice,
 
     /// Containers, pods and services that get a histogram of their own.
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(2..=65_536))]
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(2..=65_536))]
     pub max_cgroups: u32,
 
-    /// Pairs of cgroup and executable that are booked apart.
+    /// Pairs of cgroup and executable that are booked apart; a quarter of them is kept for the rests of cgroups.
     #[arg(long, value_name = "N", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
     pub max_books: u32,
+
+    /// Hold the agent to what it still does once its programs are attached: by a filter of system calls, and where the
+    /// kernel has it by Landlock.
+    #[arg(long, value_enum, default_value_t = Confine::Auto)]
+    pub confine: Confine,
 
     /// What is logged: error, warn, info, debug, trace, or filters such as `info,podscope_agent::runtime=debug`.
     #[arg(long, value_name = "LEVEL", env = "PODSCOPE_LOG", default_value = "info")]
@@ -149,6 +155,8 @@ fn probe(text: &str) -> Result<String, String> {
     Err(format!("the programs are {}", names.join(", ")))
 }
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +190,7 @@ mod tests {
             (["--processes-per-container", "0"], "1..=10000"),
             (["--tls-cert", "cert.pem"], "--tls-key"),
             (["--format", "json"], "--metrics"),
+            (["--confine", "on"], "auto, off"),
         ] {
             let message = refused(&args);
             assert!(message.contains(text), "{args:?}: {message}");

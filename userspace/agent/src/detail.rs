@@ -82,3 +82,54 @@ impl Default for Detail {
         Self::new(Choice::On, true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use podscope_catalog::Instrument;
+
+    use super::*;
+    use crate::snapshot::{Point, Value};
+
+    #[test]
+    fn what_is_traced_at_switches_is_absent_without_it() {
+        let names = |choice, counts| Detail::new(choice, counts).absent;
+        assert!(names(Choice::On, false).is_empty());
+        let all = MetricId::all().map(|id| id.metric());
+        let (mut traced, mut waits) = (Vec::new(), Vec::new());
+        for metric in all {
+            if metric.name.ends_with(".blocked.time") || metric.instrument == Instrument::Histogram {
+                traced.push(metric.name);
+            } else if metric.name.ends_with(".run_queue.wait.time") || metric.name.ends_with(".ready.time") {
+                waits.push(metric.name);
+            }
+        }
+        let sorted = |mut names: Vec<&'static str>| {
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(sorted(names(Choice::Off, true)), sorted(traced.clone()));
+        assert_eq!(sorted(names(Choice::Off, false)), sorted([traced, waits].concat()));
+    }
+
+    #[test]
+    fn points_that_were_not_measured_are_left_out() {
+        let points = [id::PROCESS_BLOCKED_TIME, id::PROCESS_RUN_QUEUE_WAIT_TIME, id::PROCESS_CONTEXT_SWITCHES]
+            .map(|metric| Point { metric, combination: 0, value: Value::Int(0) });
+        let resource = Resource {
+            entity: podscope_catalog::Entity::Process,
+            attributes: Default::default(),
+            start_ns: 0,
+            kernel_start_ns: 0,
+            ended: false,
+            points: points.to_vec(),
+        };
+        let left = |detail: &Detail| {
+            let mut resources = [resource.clone()];
+            detail.leave_out(&mut resources);
+            resources[0].points.len()
+        };
+        let lengths = [(Choice::On, false), (Choice::Off, true), (Choice::Off, false)]
+            .map(|(choice, counts)| left(&Detail::new(choice, counts)));
+        assert_eq!(lengths, [3, 2, 1]);
+    }
+}

@@ -2,12 +2,17 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use podscope_agent::config::{Config, LogFormat};
 use podscope_agent::export::otlp;
+use podscope_agent::log::Log;
 use podscope_agent::{catalogue, run};
 use tracing_subscriber::EnvFilter;
+
+/// What the last lines of the log may take.
+const FLUSH: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let config = Config::parse();
@@ -16,34 +21,37 @@ fn main() -> ExitCode {
         let _closed_pipe = std::io::stdout().write_all(catalogue::print(config.format).as_bytes());
         return ExitCode::SUCCESS;
     }
-    if let Err(error) = start_log(&config) {
-        eprintln!("podscope-agent: {error:#}");
-        return ExitCode::from(2);
-    }
+    let log = match start_log(&config) {
+        Ok(log) => log,
+        Err(error) => return complain(&error, ExitCode::from(2)),
+    };
     let otlp = match config.otlp.resolve(&otlp::environment) {
         Ok(otlp) => otlp,
-        Err(error) => {
-            eprintln!("podscope-agent: {error}");
-            return ExitCode::from(2);
-        }
+        Err(error) => return complain(&error.into(), ExitCode::from(2)),
     };
-    match run::run(&config, otlp) {
+    let ended = run::run(&config, otlp, &log);
+    log.flush(FLUSH);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("podscope-agent: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => complain(&error, ExitCode::FAILURE),
     }
 }
 
-fn start_log(config: &Config) -> anyhow::Result<()> {
+/// Says why the agent ends, if standard error takes it.
+fn complain(error: &anyhow::Error, code: ExitCode) -> ExitCode {
+    let _full = writeln!(std::io::stderr(), "podscope-agent: {error:#}");
+    code
+}
+
+fn start_log(config: &Config) -> anyhow::Result<Log> {
     let filter = EnvFilter::builder().parse(&config.log_level).map_err(|error| {
         anyhow::anyhow!("--log-level {:?}: {error}; give error, warn, info, debug, trace or filters", config.log_level)
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = Log::to_stderr();
+    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone());
     match config.log_format {
-        LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => format.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => format.json().init(),
     }
-    Ok(())
+    Ok(log)
 }

@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::accounting::points::Points;
 use crate::accounting::split::CpuSplit;
+use crate::http::Refusal;
 use crate::kernel::RunStats;
 use crate::proc_self::{Stat, Status};
 use crate::snapshot::{AttributeValue, Attributes, Point, ResourceAttribute};
@@ -26,13 +27,17 @@ pub struct Usage {
 impl Usage {
     /// Reads both again. The run time is exact to the nanosecond; the kernel's ticks only divide it. `proc`: where
     /// procfs is mounted.
-    pub fn refresh(&mut self, proc: &Path) {
+    ///
+    /// # Errors
+    /// When /proc cannot be read; what was known of CPU time stays, and is brought up to date once it can.
+    pub fn refresh(&mut self, proc: &Path) -> std::io::Result<()> {
         let run = clock_gettime(ClockId::ProcessCPUTime);
         let run_ns = run.tv_sec.unsigned_abs() * 1_000_000_000 + run.tv_nsec.unsigned_abs();
         if let Some((user, system)) = Stat::read(proc).cpu_ns() {
             self.cpu.get_or_insert_default().update(run_ns, user, system);
         }
         self.resident = Status::read(proc).resident();
+        std::fs::metadata(proc.join("self/status")).map(drop)
     }
 
     /// Its points alone.
@@ -99,8 +104,12 @@ pub struct OwnFigures {
     pub export_points: [u64; 4],
     /// HTTP requests answered.
     pub http_requests: u64,
-    /// HTTP connections refused.
-    pub http_refused: u64,
+    /// What the HTTP endpoint refused, by reason ([`crate::http::Refusal`]).
+    pub http_refused: [u64; Refusal::ALL.len()],
+    /// What was left out, by the attribute value of `podscope.drop.reason`.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// CPU time that belongs to no container, ns.
+    pub unowned_ns: u64,
 }
 
 /// The points of the agent.
@@ -115,8 +124,9 @@ pub fn points(figures: &OwnFigures) -> Vec<Point> {
         .int(id::AGENT_COLLECTIONS_SKIPPED, 0, figures.collections_skipped)
         .int(id::AGENT_PROCESSES, 0, figures.processes)
         .int(id::AGENT_CONTAINERS, 0, figures.containers)
-        .int(id::AGENT_HTTP_REQUESTS, 0, figures.http_requests)
-        .int(id::AGENT_HTTP_REFUSED, 0, figures.http_refused);
+        .seconds(id::AGENT_UNOWNED_CPU_TIME, 0, figures.unowned_ns)
+        .int(id::AGENT_HTTP_REQUESTS, 0, figures.http_requests);
+    each(&mut points, id::AGENT_HTTP_REFUSED, &figures.http_refused);
     each(&mut points, id::AGENT_UNATTRIBUTED, &figures.unattributed);
     each(&mut points, id::AGENT_LOSSES, &figures.losses);
     each(&mut points, id::AGENT_EXPORT_REQUESTS, &figures.export_requests);
@@ -128,6 +138,9 @@ pub fn points(figures: &OwnFigures) -> Vec<Point> {
     }
     for &(map, capacity) in &figures.map_capacities {
         named(&mut points, id::AGENT_MAP_CAPACITY, &attribute::MAP, map, u64::from(capacity));
+    }
+    for &(reason, count) in &figures.dropped {
+        named(&mut points, id::AGENT_DROPPED, &attribute::DROP, reason, count);
     }
     points.finish()
 }
@@ -248,7 +261,9 @@ mod tests {
             export_requests: numbers(40),
             export_points: numbers(50),
             http_requests: 61,
-            http_refused: 62,
+            http_refused: numbers(62),
+            dropped: attribute::DROP.values.iter().map(|&name| (name, name.len() as u64)).collect(),
+            unowned_ns: 1_500_000_000,
         }
     }
 
@@ -296,7 +311,9 @@ mod tests {
             (id::AGENT_MAP_ENTRIES, "cgroups", 7.0),
             (id::AGENT_EXPORT_REQUESTS, "sent", 40.0),
             (id::AGENT_EXPORT_POINTS, "dropped", 53.0),
-            (id::AGENT_HTTP_REFUSED, "", 62.0),
+            (id::AGENT_HTTP_REFUSED, "displaced", 63.0),
+            (id::AGENT_DROPPED, "log_line", 8.0),
+            (id::AGENT_UNOWNED_CPU_TIME, "", 1.5),
         ] {
             assert_eq!(get(&points, metric, value), want, "{} {value}", metric.metric().name);
         }
@@ -332,7 +349,7 @@ mod tests {
     #[test]
     fn cpu_time_is_that_of_all_threads_living_and_ended() {
         let mut usage = Usage::default();
-        usage.refresh(Path::new("/proc"));
+        usage.refresh(Path::new("/proc")).unwrap();
         let total = |usage: &Usage| usage.cpu.map(|cpu| cpu.user_ns + cpu.system_ns).unwrap();
         let before = total(&usage);
         let burn = || {
@@ -342,7 +359,7 @@ mod tests {
             }
         };
         std::thread::spawn(burn).join().unwrap();
-        usage.refresh(Path::new("/proc"));
+        usage.refresh(Path::new("/proc")).unwrap();
         assert!(total(&usage) - before >= 60_000_000);
         let (user, system) = Stat::read(Path::new("/proc")).cpu_ns().unwrap();
         // Two numbers cut to whole ticks, and other tests that run meanwhile.

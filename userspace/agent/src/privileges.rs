@@ -17,10 +17,14 @@ pub struct Need {
     pub capability: Capability,
     /// What it does with it.
     pub purpose: &'static str,
-    /// Without it nothing is measured; without another one only what its purpose names.
+    /// What happens without it.
+    pub without: &'static str,
+    /// Without it nothing is measured.
     pub required: bool,
     /// When it is kept after attaching; never where this is empty.
     pub kept_when: &'static str,
+    /// Whether the DaemonSet grants it.
+    pub granted: bool,
     is_kept: fn(&Facts) -> bool,
 }
 
@@ -29,36 +33,46 @@ pub static NEEDS: &[Need] = &[
     Need {
         capability: Capability::CAP_BPF,
         purpose: "create maps and load programs",
+        without: "no kernel programs; `-M` works",
         required: true,
-        kept_when: "before Linux 5.19 where kernel.unprivileged_bpf_disabled is not 0, to read maps and run the iterator",
+        kept_when: "before Linux 5.19 where `kernel.unprivileged_bpf_disabled` is not 0, to read maps and run the iterator",
+        granted: true,
         is_kept: |facts| facts.release < (5, 19) && facts.unprivileged_bpf_disabled != 0,
     },
     Need {
         capability: Capability::CAP_PERFMON,
         purpose: "load programs that read kernel memory",
+        without: "no kernel programs; `-M` works",
         required: true,
         kept_when: "",
+        granted: true,
         is_kept: |_| false,
     },
     Need {
         capability: Capability::CAP_SYSLOG,
-        purpose: "read the kernel's log where kernel.dmesg_restrict is 1, for the scope of OOM kills",
+        purpose: "read the kernel's log where `kernel.dmesg_restrict` is 1",
+        without: "the scope of OOM kills is `unknown`",
         required: false,
         kept_when: "where /dev/kmsg cannot be opened and the log is read by syslog(2)",
+        granted: true,
         is_kept: |facts| facts.log_by_call,
     },
     Need {
         capability: Capability::CAP_DAC_READ_SEARCH,
-        purpose: "count the descriptors of other users' processes where the kernel does not tell their number",
+        purpose: "list the descriptors of other users' processes, whose number the kernel tells to everyone from Linux 6.2 on",
+        without: "no descriptor counts of theirs",
         required: false,
         kept_when: "before Linux 6.2",
+        granted: true,
         is_kept: |facts| !facts.descriptors_are_told,
     },
     Need {
         capability: Capability::CAP_SETPCAP,
         purpose: "empty the bounding set",
+        without: "that set stays as it is; with `no_new_privs` nothing can be gained from it",
         required: false,
         kept_when: "",
+        granted: false,
         is_kept: |_| false,
     },
 ];

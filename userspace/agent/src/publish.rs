@@ -17,7 +17,7 @@ use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
 use crate::detail::Detail;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
-use crate::vm::{Machine, Machines, Series, VcpuKey};
+use crate::vm::{Blamed, Machine, Machines, VcpuKey};
 
 pub use identity::rfc3339;
 use identity::{created_ns, exe_name, identify, identify_culprit, identify_launcher};
@@ -51,7 +51,7 @@ enum Subject {
     /// By pod, with the name: that may come late.
     Vm(Arc<str>, Arc<str>),
     Vcpu(Arc<str>, Arc<str>, u32),
-    Culprit(Arc<str>, Option<ContainerKey>),
+    Culprit(Arc<str>, Blamed),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.
@@ -363,7 +363,7 @@ impl Publisher {
         }
     }
 
-    /// Who ran while virtual CPUs waited, and all others as one.
+    /// Who ran while virtual CPUs waited.
     fn culprits(
         &mut self,
         key: &Arc<str>,
@@ -372,14 +372,14 @@ impl Publisher {
         now: &Moment,
         to: &mut Vec<Resource>,
     ) {
-        let start_ns = machine.sums.start_ns;
-        let rest = machine.culprits.rest_ns().map(|waited_ns| (None, Series { waited_ns, start_ns }));
-        let published = machine.culprits.published().map(|(culprit, series)| (Some(culprit), series));
-        for (culprit, series) in published.chain(rest) {
-            let subject = Subject::Culprit(Arc::clone(key), culprit.cloned());
-            let attributes = self.attributes_of(subject, now, |list| {
+        for (blamed, series) in machine.culprits.published(machine.sums.start_ns) {
+            let attributes = self.attributes_of(Subject::Culprit(Arc::clone(key), blamed.clone()), now, |list| {
                 identify_launcher(key, machine, list);
-                identify_culprit(culprit.map(|culprit| attribution.identity(culprit)), list);
+                match &blamed {
+                    Blamed::Container(culprit) => identify_culprit(attribution.identity(culprit), list),
+                    Blamed::Others => list.push(ResourceAttribute::label("podscope.culprit.container", OTHER)),
+                    Blamed::Unknown => list.push(ResourceAttribute::label("podscope.culprit.container", "_unknown")),
+                }
             });
             to.push(Resource {
                 entity: Entity::Culprit,
@@ -412,7 +412,10 @@ impl Publisher {
     pub fn rename(&mut self, key: &ContainerKey, last: Option<&Snapshot>, now: &Moment) {
         let mut before = Vec::new();
         self.attributes.retain(|subject, (attributes, _)| match subject {
-            Subject::Process(_, container, _) | Subject::Executable(container, _) | Subject::Container(container)
+            Subject::Process(_, container, _)
+            | Subject::Executable(container, _)
+            | Subject::Container(container)
+            | Subject::Culprit(_, Blamed::Container(container))
                 if container == key =>
             {
                 before.push(Arc::clone(attributes));

@@ -1,6 +1,7 @@
 //! Puts the agent together and keeps it running until it is told to stop.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +22,14 @@ use crate::export::otlp::{self, Exporter};
 use crate::http::{Latest, Server, Source};
 use crate::kernel::offsets::Wishes;
 use crate::kernel::{Kernel, Options};
+use crate::log::Log;
 use crate::oom::Kmsg;
 use crate::own::OwnFigures;
 use crate::publish::Publisher;
+use crate::runtime::SocketChoice;
 use crate::snapshot::{Attributes, Resource, Snapshot};
 use crate::status::{Board, Kind, State};
-use crate::{http, own, privileges, runtime, view};
+use crate::{confine, http, own, privileges, runtime, view};
 
 /// Time for the last export: within the five seconds after a signal.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -37,7 +40,7 @@ const EVENTS: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When the agent cannot start: no kernel programs, no cgroup hierarchy, the address is taken.
-pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
+pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()> {
     let board = Board::default();
     let layout = Layout::detect("/proc".as_ref(), &config.cgroup_root)
         .context("cannot find the cgroup hierarchy that accounts CPU time")?;
@@ -61,7 +64,10 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
     let (kernel, events) =
         Kernel::load(&options).context("cannot load the kernel programs; `podscope-agent -M` works without them")?;
     let kmsg = Kmsg::open("/dev/kmsg".as_ref(), &board);
+    let server = Server::bind(config.listen, config.tls())?;
     let capabilities = drop_privileges(&kmsg);
+    confine::confine(config.confine, &within_reach(config, &otlp), &board);
+    log.start().context("cannot start the thread that writes the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
         let named = runtime::Config {
@@ -81,7 +87,7 @@ pub fn run(config: &Config, otlp: otlp::Config) -> anyhow::Result<()> {
             ..Limits::default()
         };
         let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg);
-        serve(config, otlp, board, collector, Facts { capabilities, detail }).await
+        serve(config, server, otlp, board, collector, Facts { capabilities, detail, log: log.clone() }).await
     })
 }
 
@@ -97,6 +103,24 @@ fn drop_privileges(kmsg: &Kmsg) -> Vec<String> {
     }
 }
 
+/// What the agent still needs to reach once it is confined.
+fn within_reach(config: &Config, otlp: &otlp::Config) -> confine::Wants {
+    let sockets = match &config.cri_socket {
+        SocketChoice::None => Vec::new(),
+        SocketChoice::Path(path) => vec![path.clone()],
+        SocketChoice::Auto => runtime::candidates(&config.host_root).collect(),
+    };
+    let target = otlp.target.as_ref().ok();
+    let served = config.tls();
+    let served = served.iter().flat_map(http::TlsFiles::paths);
+    confine::Wants {
+        cgroup_root: config.cgroup_root.clone(),
+        sockets,
+        tls_files: served.chain(target.iter().flat_map(|target| target.files())).map(PathBuf::from).collect(),
+        otlp_port: target.map(otlp::Target::port),
+    }
+}
+
 /// Without the programs that close books, only absence can end a process.
 fn closings_absent(board: &Board) -> bool {
     board.all().iter().any(|((kind, name), state)| {
@@ -104,21 +128,22 @@ fn closings_absent(board: &Board) -> bool {
     })
 }
 
-/// What `/status` says of the start.
+/// What the start has left.
 struct Facts {
     /// Capabilities kept.
     capabilities: Vec<String>,
     detail: Detail,
+    log: Log,
 }
 
 async fn serve(
     config: &Config,
+    server: Server,
     otlp: otlp::Config,
     board: Board,
     collector: Collector,
     facts: Facts,
 ) -> anyhow::Result<()> {
-    let server = Server::bind(config.listen, config.tls()).await?;
     board.set(Kind::Source, "http", State::Up);
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
     tracing::info!("serving {scheme}://{}/metrics", server.address());
@@ -150,7 +175,10 @@ async fn serve(
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        never = server.serve(Arc::clone(&site)) => match never {},
+        failed = server.serve(Arc::clone(&site)) => {
+            let Err(error) = failed;
+            return Err(error).context("cannot serve HTTP");
+        }
         () = pass_wishes_on(&site, &wishes) => {}
     }
     tracing::info!("stopping: one last collection");
@@ -203,6 +231,7 @@ fn collect_until_stopped(mut collector: Collector, site: &Site, interval: Durati
 }
 
 fn collect(collector: &mut Collector, site: &Site) {
+    site.board.set(Kind::Source, "log", site.facts.log.state());
     match collector.collect() {
         Ok(mut snapshot) => {
             snapshot.resources.push(own_resource(collector, site));
@@ -218,7 +247,7 @@ fn collect(collector: &mut Collector, site: &Site) {
 /// The agent's own resource.
 fn own_resource(collector: &mut Collector, site: &Site) -> Resource {
     let exports = site.exporter.stats();
-    let figures = OwnFigures {
+    let mut figures = OwnFigures {
         collections_skipped: site.skipped.load(Ordering::Relaxed),
         export_requests: exports.requests.by_result(),
         export_points: exports.points.by_result(),
@@ -226,6 +255,7 @@ fn own_resource(collector: &mut Collector, site: &Site) -> Resource {
         http_refused: site.http.refused(),
         ..collector.own(&site.board)
     };
+    figures.dropped.push(("log_line", site.facts.log.dropped()));
     Resource {
         entity: Entity::Agent,
         attributes: Arc::clone(&site.own),
@@ -288,6 +318,7 @@ impl Source for Site {
             containers: shared.accounting.containers.len(),
             unattributed: reasons.iter().copied().zip(shared.last.unattributed).collect(),
             losses: view::losses(shared.last.losses),
+            dropped: shared.last.dropped.iter().copied().chain([("log_line", self.facts.log.dropped())]).collect(),
             namespace_note: namespace_note(),
             scheduling_detail: &self.facts.detail,
             probes: view::parts(&self.board, Kind::Probe),

@@ -5,6 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::line;
+
+/// Characters of a reason that are kept.
+const LONGEST: usize = 1000;
+
 /// What a part is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -36,7 +41,7 @@ impl State {
 pub enum Kind {
     /// A kernel program; named as in the catalogue's attribute `podscope.bpf.program`.
     Probe,
-    /// Something read or written; named as in the catalogue's attribute `podscope.source`.
+    /// Something read or written, or what confines the agent; named as in the catalogue's attribute `podscope.source`.
     Source,
 }
 
@@ -45,8 +50,13 @@ pub enum Kind {
 pub struct Board(Arc<Mutex<BTreeMap<(Kind, String), State>>>);
 
 impl Board {
-    /// Writes a state; a change is logged once.
+    /// Writes a state; a change is logged once. What a reason quotes may be anybody's words: it becomes one line.
     pub fn set(&self, kind: Kind, name: &str, state: State) {
+        let state = match state {
+            State::Up => State::Up,
+            State::Off { reason } => State::Off { reason: line(&reason, LONGEST) },
+            State::Absent { reason } => State::Absent { reason: line(&reason, LONGEST) },
+        };
         let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (kind, name.to_owned());
         if board.get(&key) == Some(&state) {

@@ -38,6 +38,8 @@ pub struct Status<'a> {
     pub unattributed: BTreeMap<&'static str, u64>,
     /// What the kernel side could not keep, by reason.
     pub losses: BTreeMap<&'static str, u64>,
+    /// What the agent itself left out, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
     /// Set where not all processes of the host can be seen.
     pub namespace_note: Option<String>,
     /// Whether every context switch is looked at, and what is missing where not.

@@ -1,84 +1,34 @@
 //! Capabilities before and after the drop, on the running kernel. Needs root.
-//!
-//! This program runs itself once for each case, because what a thread has dropped it cannot get back, and without the
-//! test harness, because the drop refuses to leave other threads behind.
 #![expect(clippy::unwrap_used, reason = "a test")]
+
+mod alone;
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use alone::{Case, End, cases, load, proc, runtime};
 use caps::{CapSet, Capability, CapsHashSet};
-use podscope_agent::cgroup::Layout;
 use podscope_agent::descriptors;
-use podscope_agent::kernel::offsets::Wishes;
-use podscope_agent::kernel::{Events, Kernel, LoadError, Options};
+use podscope_agent::kernel::{Kernel, KernelLog};
 use podscope_agent::oom::Kmsg;
-use podscope_agent::privileges::{DropError, Facts, check, drop_to_needed};
-use podscope_agent::status::{Board, Kind, State};
+use podscope_agent::privileges::{DropError, Facts, NEEDS, check, drop_to_needed};
+use podscope_agent::status::{Board, Kind};
 
-type Case = fn() -> Result<(), Box<dyn Error>>;
-
-const CASES: &[(&str, Case)] = &[
-    ("what_was_opened_before_the_drop_goes_on", what_was_opened_before_the_drop_goes_on),
-    ("old_kernels_keep_what_they_need", old_kernels_keep_what_they_need),
-    ("a_second_thread_forbids_the_drop", a_second_thread_forbids_the_drop),
-    ("two_capabilities_are_enough_to_load", two_capabilities_are_enough_to_load),
-    ("what_is_missing_is_named", what_is_missing_is_named),
+const CASES: &[Case] = cases![
+    what_was_opened_before_the_drop_goes_on,
+    old_kernels_keep_what_they_need,
+    a_second_thread_forbids_the_drop,
+    each_capability_is_needed_and_no_other,
+    each_capability_that_is_kept_is_needed,
+    what_is_missing_is_named,
 ];
 
-/// Names the case to run in this process.
-const VARIABLE: &str = "PODSCOPE_TEST_CASE";
-
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    if let Ok(name) = std::env::var(VARIABLE) {
-        let (_, case) = CASES.iter().find(|(case, _)| *case == name).ok_or("no such case")?;
-        case()?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    // What test runners ask of a test binary: a list, of which none is ignored, and one case by its name.
-    if has("--list") {
-        let listed = if has("--ignored") { &[][..] } else { CASES };
-        listed.iter().for_each(|(name, _)| println!("{name}: test"));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let is_wanted = |name: &str| {
-        wanted.is_empty()
-            || wanted.iter().any(|part| if has("--exact") { *part == name } else { name.contains(part.as_str()) })
-    };
-    let mut result = ExitCode::SUCCESS;
-    for (name, _) in CASES.iter().filter(|(name, _)| is_wanted(name)) {
-        let passed = Command::new(std::env::current_exe()?).env(VARIABLE, name).status()?.success();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        if !passed {
-            result = ExitCode::FAILURE;
-        }
-    }
-    Ok(result)
-}
-
-fn proc() -> &'static Path {
-    Path::new("/proc")
-}
-
-fn load(board: &Board) -> Result<(Kernel, Events), LoadError> {
-    let layout = Layout::detect(proc(), Path::new("/sys/fs/cgroup")).expect("cgroups");
-    let (controller, hierarchy) = (layout.accounting.controller, layout.accounting.hierarchy);
-    Kernel::load(&Options {
-        wishes: Wishes { controller, hierarchy, ..Wishes::default() },
-        max_tasks: 4096,
-        hash_state: false,
-        max_cgroups: 64,
-        max_books: 1024,
-        without: Vec::new(),
-        board: board.clone(),
-    })
+    alone::main(CASES)
 }
 
 /// The lines of a thread's status that begin with a key.
@@ -101,13 +51,6 @@ fn assert_every_thread_has(kept: &[Capability]) {
     }
 }
 
-/// A runtime as the agent's, with its threads started.
-fn runtime() -> tokio::runtime::Runtime {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).build().unwrap();
-    runtime.block_on(async { tokio::spawn(async {}).await.unwrap() });
-    runtime
-}
-
 /// Another user's process, which ends with this one.
 struct Other(Child);
 
@@ -122,7 +65,7 @@ impl Other {
     }
 }
 
-fn what_was_opened_before_the_drop_goes_on() -> Result<(), Box<dyn Error>> {
+fn what_was_opened_before_the_drop_goes_on() -> End {
     let board = Board::default();
     let other = Other::start();
     let descriptors = other.read_descriptors();
@@ -132,7 +75,9 @@ fn what_was_opened_before_the_drop_goes_on() -> Result<(), Box<dyn Error>> {
 
     let facts = Facts::read(proc());
     let kept = drop_to_needed(&facts)?;
-    assert_eq!(kept, facts.kept().map(|need| need.capability).collect::<Vec<_>>());
+    let mut wanted: Vec<_> = facts.kept().map(|need| need.capability).collect();
+    wanted.sort_unstable_by_key(Capability::index);
+    assert_eq!(kept, wanted);
     let runtime = runtime();
     assert_every_thread_has(&kept);
     assert!(check().is_err());
@@ -156,7 +101,7 @@ fn what_was_opened_before_the_drop_goes_on() -> Result<(), Box<dyn Error>> {
 }
 
 /// As on Linux 5.10; what counting descriptors needs there is tried by the call that is made there.
-fn old_kernels_keep_what_they_need() -> Result<(), Box<dyn Error>> {
+fn old_kernels_keep_what_they_need() -> End {
     let other = Other::start();
     let facts =
         Facts { release: (5, 10), unprivileged_bpf_disabled: 2, descriptors_are_told: false, log_by_call: false };
@@ -170,7 +115,7 @@ fn old_kernels_keep_what_they_need() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn a_second_thread_forbids_the_drop() -> Result<(), Box<dyn Error>> {
+fn a_second_thread_forbids_the_drop() -> End {
     let before = caps::read(None, CapSet::Permitted)?;
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || stopped.recv().is_ok());
@@ -183,28 +128,119 @@ fn a_second_thread_forbids_the_drop() -> Result<(), Box<dyn Error>> {
 }
 
 /// Leaves the calling thread these capabilities.
-fn leave(capabilities: &[Capability]) -> Result<(), Box<dyn Error>> {
+fn leave(capabilities: &[Capability]) -> End {
     let left: CapsHashSet = capabilities.iter().copied().collect();
     caps::set(None, CapSet::Effective, &left)?;
     Ok(())
 }
 
-fn two_capabilities_are_enough_to_load() -> Result<(), Box<dyn Error>> {
-    let states =
-        |board: &Board| -> Vec<_> { board.all().into_iter().filter(|((kind, _), _)| *kind == Kind::Probe).collect() };
-    let with_all = Board::default();
-    drop(load(&with_all)?);
+/// A setting of the kernel; has its old value again, and this thread its capabilities, when this value goes.
+struct Setting(PathBuf, String);
+
+impl Setting {
+    fn set(name: &str, value: &str) -> Self {
+        let path = proc().join("sys/kernel").join(name);
+        let before = fs::read_to_string(&path).unwrap();
+        fs::write(&path, value).unwrap_or_else(|error| panic!("this test needs to set {}: {error}", path.display()));
+        Self(path, before)
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let permitted = caps::read(None, CapSet::Permitted).unwrap();
+        caps::set(None, CapSet::Effective, &permitted).unwrap();
+        fs::write(&self.0, &self.1).unwrap();
+    }
+}
+
+/// What of the agent's start works with the effective capabilities of now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Start {
+    /// Programs that are attached.
+    programs: Vec<String>,
+    kernel_log: bool,
+    descriptors: bool,
+    bounding_set: bool,
+}
+
+impl Start {
+    fn now(other: &Other) -> Self {
+        let board = Board::default();
+        let _refused = load(&board).map(drop);
+        let up = |((kind, name), state): ((Kind, String), podscope_agent::status::State)| {
+            (kind == Kind::Probe && state.is_up()).then_some(name)
+        };
+        Self {
+            programs: board.all().into_iter().filter_map(up).collect(),
+            kernel_log: fs::File::open("/dev/kmsg").is_ok() && KernelLog::open().is_ok(),
+            descriptors: descriptors::count(proc(), other.0.id()).is_some(),
+            bounding_set: caps::drop(None, CapSet::Bounding, Capability::CAP_WAKE_ALARM).is_ok(),
+        }
+    }
+}
+
+fn each_capability_is_needed_and_no_other() -> End {
+    let other = Other::start();
+    let _restricted = Setting::set("dmesg_restrict", "1");
+    let all = Start::now(&other);
+    assert!(all.programs.iter().any(|name| name == "sched_switch") && all.programs.len() >= 10, "{all:?}");
+    assert!(all.kernel_log && all.descriptors && all.bounding_set, "{all:?}");
+
+    let needs: Vec<Capability> = NEEDS.iter().map(|need| need.capability).collect();
+    leave(&needs)?;
+    assert_eq!(Start::now(&other), all, "with the capabilities of the table alone");
+    for need in NEEDS {
+        let without: Vec<Capability> = needs.iter().copied().filter(|other| *other != need.capability).collect();
+        leave(&without)?;
+        let lacking = match need.capability {
+            Capability::CAP_BPF | Capability::CAP_PERFMON => Start { programs: Vec::new(), ..all.clone() },
+            Capability::CAP_SYSLOG => Start { kernel_log: false, ..all.clone() },
+            Capability::CAP_DAC_READ_SEARCH => Start { descriptors: descriptors::are_told(proc()), ..all.clone() },
+            Capability::CAP_SETPCAP => Start { bounding_set: false, ..all.clone() },
+            other => panic!("the table has {other}, and this test does not say what for"),
+        };
+        assert_eq!(Start::now(&other), lacking, "without {}", need.capability);
+        assert_eq!(check().is_err(), need.required, "without {}", need.capability);
+        leave(&[need.capability])?;
+        assert_eq!(Start::now(&other).programs, Vec::<String>::new(), "with {} alone", need.capability);
+    }
     leave(&[Capability::CAP_BPF, Capability::CAP_PERFMON])?;
-    check()?;
-    let with_two = Board::default();
-    let (mut kernel, _events) = load(&with_two)?;
-    assert_eq!(states(&with_two), states(&with_all));
-    assert!(states(&with_two).iter().any(|((_, name), state)| name == "sched_switch" && *state == State::Up));
-    assert!(kernel.tasks(|_| ())? > 1);
+    assert_eq!(Start::now(&other).programs, all.programs, "with the required ones alone");
     Ok(())
 }
 
-fn what_is_missing_is_named() -> Result<(), Box<dyn Error>> {
+fn each_capability_that_is_kept_is_needed() -> End {
+    let other = Other::start();
+    let (mut kernel, _events) = load(&Board::default())?;
+    let facts = Facts { log_by_call: true, ..Facts::read(proc()) };
+    let restricted = fs::read_to_string(proc().join("sys/kernel/dmesg_restrict"))?.trim() != "0";
+    let kept = drop_to_needed(&facts)?;
+    println!("kept: {kept:?}");
+    let mut works = |need: Capability| match need {
+        Capability::CAP_BPF => goes_on(&mut kernel),
+        Capability::CAP_SYSLOG => KernelLog::open().is_ok(),
+        Capability::CAP_DAC_READ_SEARCH => descriptors::count(proc(), other.0.id()).is_some(),
+        other => panic!("{other} is kept, and this test does not say what for"),
+    };
+    for need in [Capability::CAP_BPF, Capability::CAP_SYSLOG, Capability::CAP_DAC_READ_SEARCH] {
+        assert!(works(need), "{need}: with {kept:?}");
+    }
+    for &need in &kept {
+        let without: Vec<Capability> = kept.iter().copied().filter(|other| *other != need).collect();
+        leave(&without)?;
+        let idle = need == Capability::CAP_SYSLOG && !restricted;
+        assert_eq!(works(need), idle, "without {need}");
+    }
+    Ok(())
+}
+
+/// Maps are read and changed, the iterator runs.
+fn goes_on(kernel: &mut Kernel) -> bool {
+    kernel.tasks(|_| ()).is_ok() && kernel.books.for_each(|_, _| ()).is_ok() && kernel.waits(0).is_some()
+}
+
+fn what_is_missing_is_named() -> End {
     let message = || check().err().map(|error| error.to_string()).unwrap_or_default();
     assert_eq!(message(), "");
     leave(&[Capability::CAP_SYS_ADMIN])?;

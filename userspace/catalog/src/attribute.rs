@@ -58,6 +58,15 @@ attributes! {
     LOSS = "podscope.loss.reason" [
         "task_state", "closing", "book", "closed", "cgroup", "exe", "event", "record", "blame",
     ];
+    /// What the agent's own bounds, or a fault, made it leave out.
+    DROP = "podscope.drop.reason" [
+        "process", "ended_series", "cgroup_name", "oom_kill", "kmsg_record",
+        "container", "label", "runtime_answer", "runtime_request", "log_line",
+    ];
+    /// Why the HTTP endpoint refused something or cut it off.
+    HTTP_REFUSAL = "podscope.http.refusal.reason" [
+        "full", "displaced", "slow", "header", "body", "malformed", "handshake",
+    ];
     /// Why a process has no pod.
     UNATTRIBUTED = "podscope.unattributed.reason" [
         "no_cgroup_path", "no_runtime", "unknown_container", "pod_without_container",
@@ -66,6 +75,8 @@ attributes! {
     EXPORT_RESULT = "podscope.export.result" ["sent", "rejected", "failed", "dropped"];
     /// Part of a collection.
     PHASE = "podscope.collection.phase" ["books", "tasks", "cgroups", "proc", "account"];
-    /// Something the agent reads from or writes to.
-    AGENT_SOURCE = "podscope.source" ["btf", "cgroup", "runtime", "containerd", "kmsg", "otlp", "http"];
+    /// Something the agent reads from or writes to, or what confines it.
+    AGENT_SOURCE = "podscope.source" [
+        "btf", "cgroup", "runtime", "containerd", "kmsg", "proc", "otlp", "http", "log", "seccomp", "landlock",
+    ];
 }

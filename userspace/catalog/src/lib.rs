@@ -203,7 +203,8 @@ impl Entity {
             Entity::Vcpu => "A virtual CPU: a thread of the emulator.",
             Entity::Culprit => {
                 "A container that ran on a CPU for which one of a virtual machine's CPUs waited; the host's processes \
-                 are `_host`, containers beyond the bound `_other`."
+                 are `_host`, containers beyond the bound `_other`. `_unknown`: the CPU was idle or waking up, the \
+                 machine's own limit held it back, or it slept before and nobody knows who ran."
             }
             Entity::Agent => "The agent itself.",
         }

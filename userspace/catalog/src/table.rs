@@ -175,7 +175,7 @@ metrics! {
     /// Virtual CPUs that the guest was started with, by the emulator's arguments.
     VM_VCPU_COUNT = "podscope.vm.vcpu.count", "{vcpu}", Gauge Int, Vm, Proc;
 
-    /// CPU time of the emulator's threads, living and ended, by what they are there for; what ended threads have used since the last collection counts as the emulator's.
+    /// CPU time of the emulator's threads, living and ended, by what they are there for.
     VM_THREAD_CPU_TIME = "podscope.vm.thread.cpu.time", "s", Counter Double, Vm, Task, [VM_THREAD_CLASS];
     /// Run-queue wait of the emulator's threads, living and ended, by what they are there for.
     VM_THREAD_RUN_QUEUE_WAIT_TIME = "podscope.vm.thread.run_queue.wait.time", "s", Counter Double, Vm, Task, [VM_THREAD_CLASS];
@@ -195,7 +195,7 @@ metrics! {
     /// Moves of the virtual CPU's thread to another CPU.
     VCPU_MIGRATIONS = "podscope.vm.vcpu.migrations", "{migration}", Counter Int, Vcpu, Task;
 
-    /// How long the machine's virtual CPUs waited for a CPU on which this container ran right before them.
+    /// Ready time of the machine's virtual CPUs by who ran meanwhile: the last on that CPU, before it whoever had taken it; their sum is all of it.
     CULPRIT_TIME = "podscope.vm.culprit.time", "s", Counter Double, Culprit, Traced;
 
     /// CPU time of the agent itself, without its kernel programs.
@@ -228,14 +228,18 @@ metrics! {
     AGENT_MAP_CAPACITY = "podscope.agent.bpf.map.capacity", "{entry}", UpDownCounter Int, Agent, Agent, [MAP];
     /// What the kernel programs could not keep.
     AGENT_LOSSES = "podscope.agent.losses", "{loss}", Counter Int, Agent, Agent, [LOSS];
+    /// What the agent itself left out because of its bounds or of a fault.
+    AGENT_DROPPED = "podscope.agent.dropped", "{drop}", Counter Int, Agent, Agent, [DROP];
+    /// CPU time of processes whose cgroup was removed before its path was known; it is in no container.
+    AGENT_UNOWNED_CPU_TIME = "podscope.agent.unowned.cpu.time", "s", Counter Double, Agent, Agent;
     /// OTLP requests by what became of them.
     AGENT_EXPORT_REQUESTS = "podscope.agent.export.requests", "{request}", Counter Int, Agent, Agent, [EXPORT_RESULT];
     /// OTLP data points by what became of them.
     AGENT_EXPORT_POINTS = "podscope.agent.export.points", "{data_point}", Counter Int, Agent, Agent, [EXPORT_RESULT];
     /// HTTP requests answered.
     AGENT_HTTP_REQUESTS = "podscope.agent.http.requests", "{request}", Counter Int, Agent, Agent;
-    /// HTTP connections closed unserved because too many were open.
-    AGENT_HTTP_REFUSED = "podscope.agent.http.connections.refused", "{connection}", Counter Int, Agent, Agent;
+    /// What the HTTP endpoint refused or cut off.
+    AGENT_HTTP_REFUSED = "podscope.agent.http.refused", "{refusal}", Counter Int, Agent, Agent, [HTTP_REFUSAL];
 }
 
 impl MetricId {

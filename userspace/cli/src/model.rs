@@ -160,8 +160,10 @@ pub struct Status {
     pub containers: u64,
     /// Processes or time without an owner, by reason.
     pub unattributed: BTreeMap<Text, u64>,
-    /// What did not fit, by place.
+    /// What the kernel side could not keep, by place.
     pub losses: BTreeMap<Text, u64>,
+    /// What the agent itself left out, by reason.
+    pub dropped: BTreeMap<Text, u64>,
     /// Set when only a part of the node's processes is visible.
     pub namespace_note: Option<Text>,
     /// What context switches are looked at for.

@@ -50,7 +50,8 @@ pub fn page(status: &Status) -> String {
             line("", &missing(part));
         }
     }
-    for (label, counts) in [("unattributed", &status.unattributed), ("lost", &status.losses)] {
+    let counted = [("unattributed", &status.unattributed), ("lost", &status.losses), ("dropped", &status.dropped)];
+    for (label, counts) in counted {
         if let Some(text) = nonzero(counts) {
             line(label, &text);
         }
@@ -92,4 +93,23 @@ fn nonzero(counts: &BTreeMap<Text, u64>) -> Option<String> {
     let counts: Vec<String> =
         counts.iter().filter(|(_, count)| **count > 0).map(|(what, count)| format!("{what} {count}")).collect();
     (!counts.is_empty()).then(|| counts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_without_scheduling_detail_is_named() {
+        let of = |detail: &str| {
+            let status: Status = serde_json::from_str(&format!("{{\"scheduling_detail\": {detail}}}")).unwrap();
+            page(&status)
+        };
+        let said = of(r#"{"on": false, "absent": ["podscope.process.blocked.time"]}"#);
+        assert!(
+            said.contains("detail        of scheduling is switched off: no podscope.process.blocked.time"),
+            "{said}"
+        );
+        assert!(!of(r#"{"on": true, "absent": []}"#).contains("detail"));
+    }
 }

@@ -14,18 +14,20 @@ use crate::{cmd, run};
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A running agent; dropping it ends it.
-pub(super) struct Agent {
+pub(crate) struct Agent {
     child: Child,
     address: String,
 }
 
 impl Agent {
-    /// Starts it with a collection a second, without a runtime's socket, and waits for its first collection.
-    pub(super) fn start(lab: &Lab, flags: &[&str]) -> Result<Self> {
+    /// Starts it with a collection a second unless the flags say otherwise, without a runtime's socket, and waits for
+    /// its first collection.
+    pub(crate) fn start(lab: &Lab, flags: &[&str]) -> Result<Self> {
         let address = free_address()?;
-        let own = ["--listen", &address, "--interval", "1", "--cri-socket", "none", "--log-level", "error"];
+        let own = ["--listen", &address, "--cri-socket", "none", "--log-level", "error"];
         let mut command = cmd::command(lab.program("podscope-agent"), own.iter().chain(flags));
-        let child = command.stdin(Stdio::null()).spawn();
+        // As a variable, so that a flag goes before it.
+        let child = command.env("PODSCOPE_INTERVAL", "1").stdin(Stdio::null()).spawn();
         let mut agent =
             Self { child: child.with_context(|| format!("cannot start `{}`", cmd::show(&command)))?, address };
         lab.wait("the agent's first collection", LIMIT, || {
@@ -37,19 +39,22 @@ impl Agent {
         Ok(agent)
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn metrics(&self) -> Result<String> {
+    pub(crate) fn metrics(&self) -> Result<String> {
         get(&self.address, "/metrics")
     }
 
+    /// What `/status` says.
+    pub(super) fn status(&self) -> Result<Value> {
+        serde_json::from_str(&get(&self.address, "/status")?).context("/status is no JSON")
+    }
+
     /// Collections so far.
-    pub(super) fn collections(&self) -> Result<f64> {
-        let text = get(&self.address, "/status")?;
-        let status: Value = serde_json::from_str(&text).context("/status is no JSON")?;
-        status["collections"].as_f64().context("/status does not count collections")
+    pub(crate) fn collections(&self) -> Result<f64> {
+        self.status()?["collections"].as_f64().context("/status does not count collections")
     }
 }
 
@@ -62,13 +67,13 @@ impl Drop for Agent {
 }
 
 /// An address of this host that nobody listens on.
-pub(super) fn free_address() -> Result<String> {
+pub(crate) fn free_address() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
     Ok(listener.local_addr().context("cannot find a free port")?.to_string())
 }
 
 /// The body of a page.
-pub(super) fn get(address: &str, path: &str) -> Result<String> {
+pub(crate) fn get(address: &str, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
     stream.set_read_timeout(Some(LIMIT)).context("cannot set a time-out")?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

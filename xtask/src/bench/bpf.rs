@@ -52,7 +52,10 @@ pub(super) struct Program {
 /// A map.
 #[derive(Clone, Debug)]
 pub(super) struct Map {
+    pub(super) name: String,
     pub(super) kind: String,
+    pub(super) key_bytes: u64,
+    pub(super) entries: u64,
     pub(super) value_bytes: u64,
     pub(super) bytes: u64,
 }
@@ -94,6 +97,9 @@ pub(super) fn maps(pid: u32) -> Result<Vec<Map>> {
     let of_process = show("map")?.into_iter().filter(|entry| entry["id"].as_u64().is_some_and(|id| own.contains(&id)));
     Ok(of_process
         .map(|entry| Map {
+            name: entry["name"].as_str().unwrap_or_default().to_owned(),
+            key_bytes: entry["bytes_key"].as_u64().unwrap_or(0),
+            entries: entry["max_entries"].as_u64().unwrap_or(0),
             kind: entry["type"].as_str().unwrap_or("task_storage").to_owned(),
             value_bytes: entry["bytes_value"].as_u64().unwrap_or(0),
             bytes: entry["bytes_memlock"].as_u64().unwrap_or(0),

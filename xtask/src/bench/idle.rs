@@ -9,7 +9,7 @@ use super::bpf::{self, Map, Stats};
 use super::crowd::Crowd;
 use super::lab::Lab;
 use super::proc;
-use super::report::{Row, Target, Unit};
+use super::row::{Row, Target, Unit};
 use super::tools;
 
 const CONTAINERS: usize = 50;
@@ -46,7 +46,7 @@ pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
     let what = format!("{} processes, {CONTAINERS} containers, 1 Hz", CONTAINERS * EACH);
     let show = |percent| Unit::Percent.show(percent);
     let rows = vec![
-        Row::new(format!("{what}: all"), Unit::Percent, hooks + user + system).target(Target::AtMost(1.5)).note(
+        Row::new(format!("{what}: all"), Unit::Percent, hooks + user + system).target(Target::at_most(1.5)).note(
             format!(
                 "user {}, system {} (of it {} in the task iterator), hooks {}",
                 show(user),
@@ -56,7 +56,7 @@ pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
             ),
         ),
         Row::new(format!("{what}: resident memory"), Unit::Bytes, resident)
-            .target(Target::AtMost(30e6))
+            .target(Target::at_most(30e6))
             .note(format!("{} at its highest", Unit::Bytes.show(peak))),
         kernel_memory(lab)?,
     ];
@@ -76,7 +76,7 @@ fn kernel_memory(lab: &Lab) -> Result<Row> {
     // What the kernel says of task storage leaves the tasks' elements out.
     let storage: u64 = maps.iter().filter(|map| map.kind == "task_storage").map(|map| element(map) * tasks).sum();
     Ok(Row::new(format!("kernel maps, {tasks} tasks"), Unit::Bytes, (fixed + storage) as f64)
-        .target(Target::AtMost(16e6))
+        .target(Target::at_most(16e6))
         .note(format!(
             "{} in maps, {} in task storage by its sizes; agent {} resident",
             Unit::Bytes.show(fixed as f64),

@@ -7,48 +7,61 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::report::Machine;
 use crate::cmd;
 use crate::setup::{self, Cache, toolchain::Source};
 
 const STEP: Duration = Duration::from_millis(50);
 
 /// The built programs and the wish to stop.
-pub(super) struct Lab {
-    pub(super) cache: Cache,
+pub(crate) struct Lab {
+    pub(crate) cache: Cache,
     target: PathBuf,
     ended: Arc<AtomicBool>,
 }
 
 impl Lab {
     /// Sets up and builds what is measured, with optimisation.
-    pub(super) fn prepare() -> Result<Self> {
-        let cache = setup::setup(Source::Auto)?;
-        let agent = ["build", "--release", "--package", "podscope-agent", "--bins", "--examples"];
-        cmd::run(&mut cmd::cargo(agent))?;
-        cmd::run(&mut cmd::cargo(["build", "--release", "--package", "xtask", "--bin", "podscope-load"]))?;
+    pub(crate) fn prepare() -> Result<Self> {
+        Self::of(None)
+    }
+
+    /// Takes the programs from a folder, where one is given, instead of building them.
+    pub(crate) fn of(built: Option<PathBuf>) -> Result<Self> {
+        let (cache, target) = match built {
+            Some(folder) => (Cache::locate()?, folder),
+            None => (Self::build()?, crate::run::target().join("release")),
+        };
         let ended = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // What was changed on the host is undone on the way out.
             signal_hook::flag::register(signal, Arc::clone(&ended)).context("cannot take signals")?;
         }
-        Ok(Self { cache, target: crate::run::target().join("release"), ended })
+        Ok(Self { cache, target, ended })
+    }
+
+    fn build() -> Result<Cache> {
+        let cache = setup::setup(Source::Auto)?;
+        let agent = ["build", "--release", "--package", "podscope-agent", "--bins", "--examples"];
+        cmd::run(&mut cmd::cargo(agent))?;
+        cmd::run(&mut cmd::cargo(["build", "--release", "--package", "xtask", "--bin", "podscope-load"]))?;
+        Ok(cache)
     }
 
     /// A program of the workspace.
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.target.join(name)
     }
 
     /// Whether a signal came.
-    pub(super) fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }
 
     /// Lets time pass.
-    pub(super) fn pause(&self, span: Duration) -> Result<()> {
+    pub(crate) fn pause(&self, span: Duration) -> Result<()> {
         let start = Instant::now();
         loop {
             if self.ended() {
@@ -63,7 +76,7 @@ impl Lab {
     }
 
     /// Waits until `ready` says so.
-    pub(super) fn wait(&self, what: &str, limit: Duration, mut ready: impl FnMut() -> Result<bool>) -> Result<()> {
+    pub(crate) fn wait(&self, what: &str, limit: Duration, mut ready: impl FnMut() -> Result<bool>) -> Result<()> {
         let start = Instant::now();
         while !ready()? {
             if start.elapsed() > limit {
@@ -76,28 +89,30 @@ impl Lab {
 }
 
 /// What the machine is.
-pub(super) fn facts() -> Value {
+pub(crate) fn machine() -> Machine {
     let of = |file: &str, key: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
         let value = text.lines().find_map(|line| line.strip_prefix(key)?.split_once(':'));
         value.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
     };
-    json!({
-        "kernel": rustix::system::uname().release().to_string_lossy(),
-        "cpu": of("/proc/cpuinfo", "model name"),
-        "cores": cores(),
-        "memory": of("/proc/meminfo", "MemTotal"),
-        "cgroup": if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" },
-    })
+    let memory: f64 = of("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0.0);
+    let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    Machine {
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        cpu: of("/proc/cpuinfo", "model name"),
+        cores: cores(),
+        memory: format!("{:.0} GB", memory / 1e6),
+        cgroup: if v2 { "v2" } else { "v1" }.to_owned(),
+    }
 }
 
 /// CPUs that this process may use.
-pub(super) fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Percent of all cores that other work takes, looked at for a second.
-pub(super) fn busy() -> Result<f64> {
+pub(crate) fn busy() -> Result<f64> {
     let before = cpu_times()?;
     std::thread::sleep(Duration::from_secs(1));
     let after = cpu_times()?;
@@ -116,16 +131,16 @@ fn cpu_times() -> Result<(f64, f64)> {
     Ok((ticks.iter().take(8).sum(), ticks[3] + ticks[4]))
 }
 
-/// How far the middle half of the values lies apart, as a part of the median.
-pub(super) fn scatter(values: &[f64]) -> f64 {
+/// Between which values the middle half of them lies; no numbers where there are none.
+pub(crate) fn middle_half(values: &[f64]) -> (f64, f64) {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = |quarter: usize| sorted.get(sorted.len() * quarter / 4).copied().unwrap_or(f64::NAN);
-    (at(3) - at(1)) / median(values)
+    (at(1), at(3))
 }
 
 /// The middle value; of an even number the lower one of the two.
-pub(super) fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)

@@ -2,33 +2,50 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `report` | rows, ratios, verdicts; the table, the JSON, the README |
+//! | `row`, `report` | rows, ratios, verdicts; the table, the committed results, what has changed since them |
+//! | `page`, `picture` | docs/cost.md and its picture, from the committed results |
 //! | `lab` | what all measurements share: binaries, pauses, the host's facts |
-//! | `agent`, `bpf`, `proc`, `tools`, `crowd`, `receiver` | the agent, the kernel's books on programs and maps, processes, other programs, thousands of processes in containers, an OTLP receiver |
-//! | `switch`, `wall`, `collection`, `idle`, `throughput` | one family of rows each |
+//! | `agent`, `bpf`, `proc`, `tools`, `crowd`, `churn`, `receiver` | the agent, the kernel's books on programs and maps, processes, other programs, thousands of processes in containers, work that reaches every hook, an OTLP receiver |
+//! | `switch`, `probes`, `wall`, `collection`, `growth`, `cpus`, `idle`, `throughput` | one family of rows each |
 
-mod agent;
+pub(crate) mod agent;
 mod bpf;
+mod churn;
 mod collection;
+mod cpus;
 mod crowd;
+mod growth;
 mod idle;
-mod lab;
-mod proc;
+pub(crate) mod lab;
+mod page;
+mod picture;
+mod probes;
+pub(crate) mod proc;
 mod receiver;
 mod report;
+mod row;
 mod switch;
 mod throughput;
 mod tools;
 mod wall;
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use self::lab::Lab;
-use self::report::{Report, Row};
-use crate::cmd;
+use self::report::{Measured, Report};
+use self::row::Row;
+use crate::{cmd, generate, repository};
+
+pub(crate) use self::page::markdown;
+pub(crate) use self::picture::svg;
+
+/// The committed results.
+pub(crate) const RESULTS: &str = "docs/bench/results.json";
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -38,20 +55,33 @@ pub struct Args {
     /// Also write results and machine facts to a file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Also print the change against the committed results.
+    #[arg(long)]
+    compare: bool,
+    /// Also keep the results as those to commit, with the page and the picture made from them.
+    #[arg(long)]
+    save: bool,
     /// Also write the table into README.md, between its two bench marks.
     #[arg(long)]
     readme: bool,
 }
 
 /// Rows that are measured together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Family {
-    /// Run time of the scheduling programs per context switch.
+    /// Run time of the scheduling programs per context switch, with and without scheduling detail.
     Switch,
-    /// Wall clock of a scheduling benchmark with and without the agent.
+    /// Run time of each kernel program, alone and together.
+    Probes,
+    /// Wall clock of benchmarks with and without the agent.
     Wall,
     /// CPU time of a collection and its encoding.
     Collection,
+    /// A collection with ever more tasks and containers.
+    Growth,
+    /// What grows with the number of CPUs, on paper.
+    Cpus,
     /// The agent on an otherwise idle host, and its memory.
     Idle,
     /// 100,000 points over OTLP.
@@ -59,23 +89,25 @@ enum Family {
 }
 
 impl Family {
-    const ALL: [Self; 5] = [Self::Switch, Self::Wall, Self::Collection, Self::Idle, Self::Throughput];
+    /// Its name on the command line.
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Switch => "switch",
-            Self::Wall => "wall",
-            Self::Collection => "collection",
-            Self::Idle => "idle",
-            Self::Throughput => "throughput",
-        }
+    /// What it says on the command line.
+    fn help(self) -> String {
+        let value = self.to_possible_value();
+        value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
     }
 
     fn measure(self, lab: &Lab) -> Result<Vec<Row>> {
         match self {
             Self::Switch => switch::measure(lab),
+            Self::Probes => probes::measure(lab),
             Self::Wall => wall::measure(lab),
             Self::Collection => collection::measure(lab),
+            Self::Growth => growth::measure(lab),
+            Self::Cpus => cpus::measure(lab),
             Self::Idle => idle::measure(lab),
             Self::Throughput => throughput::measure(lab),
         }
@@ -91,26 +123,40 @@ pub fn bench(args: &Args) -> Result<()> {
     if !cmd::is_root() {
         bail!("measuring needs root: run `sudo -E cargo xtask bench`");
     }
+    let path = repository().join(RESULTS);
+    let mut kept = Report::read(&path)?;
     let lab = Lab::prepare()?;
-    let families = if args.rows.is_empty() { Family::ALL.to_vec() } else { args.rows.clone() };
-    let mut report = Report::new(lab::facts());
-    for family in families {
-        let busy = lab::busy()?;
-        eprintln!("measuring: {} (other work takes {busy:.0} % of the cores)", family.name());
-        report.busy.push(busy);
-        match family.measure(&lab) {
-            Ok(rows) => report.rows.extend(rows.into_iter().map(|row| (family.name(), row))),
-            Err(error) if lab.ended() => return Err(error),
-            Err(error) => report.rows.push((family.name(), Row::not_run(family.name(), &error))),
-        }
-    }
+    let families = if args.rows.is_empty() { Family::value_variants() } else { &args.rows };
+    let report = Report { families: measure(&lab, families)? };
     print!("{}", report.text());
+    if args.compare {
+        print!("\n{}", report.compared(&kept));
+    }
     if let Some(path) = &args.json {
-        let text = format!("{:#}\n", report.json());
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        report.write(path)?;
     }
     if args.readme {
-        report.write_into(&crate::repository().join("README.md"))?;
+        report.write_into(&repository().join("README.md"))?;
+    }
+    if args.save {
+        kept.take(report);
+        kept.write(&path)?;
+        generate::generate(false)?;
     }
     Ok(())
+}
+
+fn measure(lab: &Lab, families: &[Family]) -> Result<BTreeMap<Family, Measured>> {
+    let mut measured = BTreeMap::new();
+    for &family in families {
+        let busy_percent = lab::busy()?;
+        eprintln!("measuring: {} (other work takes {busy_percent:.0} % of the cores)", family.name());
+        let rows = match family.measure(lab) {
+            Ok(rows) => rows,
+            Err(error) if lab.ended() => return Err(error),
+            Err(error) => vec![Row::not_run(family.name(), &error)],
+        };
+        measured.insert(family, Measured { machine: lab::machine(), busy_percent, rows });
+    }
+    Ok(measured)
 }

@@ -6,23 +6,23 @@ use anyhow::{Context, Result};
 
 /// CPU time, seconds; of a process with its ended threads.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cpu {
-    pub(super) user: f64,
-    pub(super) system: f64,
+pub(crate) struct Cpu {
+    pub(crate) user: f64,
+    pub(crate) system: f64,
 }
 
 impl Cpu {
-    pub(super) fn since(self, before: Self) -> Self {
+    pub(crate) fn since(self, before: Self) -> Self {
         Self { user: self.user - before.user, system: self.system - before.system }
     }
 
-    pub(super) fn total(self) -> f64 {
+    pub(crate) fn total(self) -> f64 {
         self.user + self.system
     }
 }
 
 /// CPU time so far, in steps of a clock tick (10 ms as a rule): measure over many of them.
-pub(super) fn cpu(pid: u32) -> Result<Cpu> {
+pub(crate) fn cpu(pid: u32) -> Result<Cpu> {
     let path = format!("/proc/{pid}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     // The name in parentheses may hold spaces; state follows it, as field 3.
@@ -37,7 +37,7 @@ pub(super) fn cpu(pid: u32) -> Result<Cpu> {
 }
 
 /// Resident memory now and at its highest, bytes.
-pub(super) fn resident(pid: u32) -> Result<(f64, f64)> {
+pub(crate) fn resident(pid: u32) -> Result<(f64, f64)> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let bytes = |key: &str| -> Result<f64> {

@@ -7,12 +7,16 @@ use anyhow::Result;
 use super::agent::Agent;
 use super::bpf::{self, Stats};
 use super::lab::{Lab, median};
-use super::report::{Row, Target, Unit};
+use super::row::{Row, Target, Unit};
 use super::tools::{self, Load};
 
 const ROUNDS: usize = 5;
 const EMPTY: &str = "an empty program";
 const RUNQLAT: &str = "runqlat";
+/// What a switch may cost more than an empty program where it is not looked at.
+const GATE: f64 = 25e-9;
+/// On the hook, one after the other.
+const SIDES: usize = 4;
 
 /// What one program or set of programs costs.
 #[derive(Clone, Debug, Default)]
@@ -26,35 +30,44 @@ struct Cost {
 pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
     tools::install(lab)?;
     let _stats = Stats::on()?;
-    let mut costs: [[Cost; 3]; 2] = Default::default();
+    let mut costs: [[Cost; SIDES]; 2] = Default::default();
     for _ in 0..ROUNDS {
         let peer = tools::empty(lab)?;
         round(lab, peer.pid(), 0, &mut costs)?;
         drop(peer);
-        let agent = Agent::start(lab, &[])?;
-        round(lab, agent.pid(), 1, &mut costs)?;
-        drop(agent);
-        let peer = tools::runqlat(lab)?;
-        round(lab, peer.pid(), 2, &mut costs)?;
-    }
-    let rows = Load::ALL.into_iter().zip(costs).map(|(load, [empty, podscope, runqlat])| {
-        let row = Row::new(format!("context switch, {}", load.name()), Unit::Seconds, median(&podscope.per_switch))
-            .beside(EMPTY, median(&empty.per_switch))
-            .beside(RUNQLAT, median(&runqlat.per_switch))
-            .note(format!("a run: {}; {RUNQLAT}: {}", parts(&podscope), parts(&runqlat)));
-        match load {
-            Load::PingPong => row.target(Target::AtMost(100e-9)).target(Target::Times(2.0, EMPTY)),
-            Load::Messaging => row,
+        for (side, detail) in [(1, "on"), (2, "off")] {
+            let agent = Agent::start(lab, &["--scheduling-detail", detail])?;
+            round(lab, agent.pid(), side, &mut costs)?;
         }
-    });
-    Ok(rows.collect())
+        let peer = tools::runqlat(lab)?;
+        round(lab, peer.pid(), 3, &mut costs)?;
+    }
+    Ok(Load::SWITCHES.into_iter().zip(costs).flat_map(|(load, costs)| rows(load, &costs)).collect())
 }
 
-fn round(lab: &Lab, pid: u32, side: usize, costs: &mut [[Cost; 3]; 2]) -> Result<()> {
+fn rows(load: Load, [empty, podscope, bare, runqlat]: &[Cost; SIDES]) -> [Row; 2] {
+    let of = |cost: &Cost| median(&cost.per_switch);
+    let whole = Row::new(format!("context switch, {}", load.name()), Unit::Seconds, of(podscope))
+        .beside(EMPTY, of(empty))
+        .beside(RUNQLAT, of(runqlat))
+        .note(format!("a run: {}; {RUNQLAT}: {}", parts(podscope), parts(runqlat)));
+    let bare = Row::new(format!("context switch without scheduling detail, {}", load.name()), Unit::Seconds, of(bare))
+        .beside(EMPTY, of(empty))
+        .note(format!("a run: {}", parts(bare)));
+    match load {
+        Load::PingPong => [
+            whole.target(Target::at_most(100e-9)).target(Target::times(2.0, EMPTY)),
+            bare.target(Target::over(GATE, EMPTY)),
+        ],
+        _ => [whole, bare],
+    }
+}
+
+fn round(lab: &Lab, pid: u32, side: usize, costs: &mut [[Cost; SIDES]; 2]) -> Result<()> {
     lab.pause(Duration::from_millis(200))?;
-    for (load, costs) in Load::ALL.into_iter().zip(costs) {
+    for (load, costs) in Load::SWITCHES.into_iter().zip(costs) {
         let before = bpf::programs(pid)?;
-        load.run()?;
+        load.run(lab)?;
         let mut programs = bpf::since(&bpf::programs(pid)?, &before);
         programs.retain(|program| program.name.starts_with("sched_") && program.runs > 0.0);
         let switches: f64 = programs.iter().filter(|program| program.name == "sched_switch").map(|p| p.runs).sum();

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::lab::Lab;
 use super::receiver::Receiver;
-use super::report::{Row, Target, Unit};
+use super::row::{Row, Target, Unit};
 use crate::cmd;
 
 pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
@@ -19,7 +19,7 @@ pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
         Ok(format!("{count} allocations of {} in all", Unit::Bytes.show(bytes)))
     };
     let plain = Row::new(format!("encode {points} points, OTLP"), Unit::Seconds, of("encode_seconds")?)
-        .target(Target::AtMost(40e-3))
+        .target(Target::at_most(40e-3))
         .note(format!(
             "{} in {} requests, {}; {} where no resource was encoded before",
             Unit::Bytes.show(of("encode_bytes")?),
@@ -28,7 +28,7 @@ pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
             Unit::Seconds.show(of("first_seconds")?)
         ));
     let whole = Row::new(format!("encode, gzip and send {points} points"), Unit::Seconds, of("send_seconds")?)
-        .target(Target::AtMost(70e-3))
+        .target(Target::at_most(70e-3))
         .note(format!("{} on the wire, {}", Unit::Bytes.show(of("send_bytes")?), allocations("send")?));
     Ok(vec![plain, whole])
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -105,47 +105,60 @@ impl ProcessExporter {
     }
 }
 
-/// A scheduling benchmark of perf.
+/// A benchmark whose wall clock is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Load {
-    /// Two processes on one CPU that wake each other: two switches for each operation.
+    /// Two processes on one CPU that wake each other (`perf bench sched pipe`): two switches for each operation.
     PingPong,
-    /// 400 processes that send to each other: the caches are cold at every switch.
+    /// 400 processes that send to each other (`perf bench sched messaging`): the caches are cold at every switch.
     Messaging,
+    /// Processes that are started on one CPU and end at once.
+    Starts,
 }
 
 impl Load {
-    pub(super) const ALL: [Self; 2] = [Self::PingPong, Self::Messaging];
-    const OPERATIONS: u32 = 100_000;
+    /// Those that are made of context switches.
+    pub(super) const SWITCHES: [Self; 2] = [Self::PingPong, Self::Messaging];
+    pub(super) const ALL: [Self; 3] = [Self::PingPong, Self::Messaging, Self::Starts];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::PingPong => "ping-pong on one CPU",
             Self::Messaging => "400 processes, cold caches",
+            Self::Starts => "a process's start and end on one CPU",
         }
     }
 
     /// What the time of a run is divided by.
     pub(super) fn operations(self) -> f64 {
-        if self == Self::PingPong { f64::from(Self::OPERATIONS) } else { 1.0 }
+        match self {
+            Self::PingPong => 100_000.0,
+            Self::Messaging => 1.0,
+            Self::Starts => 400.0,
+        }
     }
 
-    /// Runs it and returns its own time, seconds.
+    /// Runs it and returns its time, seconds.
     ///
     /// It runs at the highest ordinary priority, so that other work on the host hardly shows in its wall clock.
-    pub(super) fn run(self) -> Result<f64> {
-        let last = (lab::cores() - 1).to_string();
-        let operations = Self::OPERATIONS.to_string();
-        let pinned = ["taskset", "-c", &last];
-        let words: &[&str] = match self {
-            Self::PingPong => &["perf", "bench", "-f", "simple", "sched", "pipe", "-l", &operations],
-            Self::Messaging => &["perf", "bench", "-f", "simple", "sched", "messaging", "-g", "10", "-l", "200"],
-        };
+    pub(super) fn run(self, lab: &Lab) -> Result<f64> {
         let mut command = cmd::command("nice", ["-n", "-20"]);
-        if self == Self::PingPong {
-            command.args(pinned);
+        if self != Self::Messaging {
+            command.args(["taskset", "-c"]).arg((lab::cores() - 1).to_string());
         }
-        let said = cmd::output(command.args(words))?;
+        let operations = self.operations().to_string();
+        match self {
+            Self::PingPong => command.args(["perf", "bench", "-f", "simple", "sched", "pipe", "-l", &operations]),
+            Self::Messaging => {
+                command.args(["perf", "bench", "-f", "simple", "sched", "messaging", "-g", "10", "-l", "200"])
+            }
+            Self::Starts => command.arg(lab.program("podscope-load")).args(["burst", &operations]),
+        };
+        let start = Instant::now();
+        let said = cmd::output(&mut command)?;
+        if self == Self::Starts {
+            return Ok(start.elapsed().as_secs_f64());
+        }
         let seconds = said.split_whitespace().last().and_then(|text| text.parse().ok());
         seconds.with_context(|| format!("`{}` printed no time: {said}", cmd::show(&command)))
     }

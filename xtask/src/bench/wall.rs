@@ -1,4 +1,4 @@
-//! Wall clock of scheduling benchmarks with nothing attached, the agent, and another tool, in turn.
+//! Wall clock of benchmarks with nothing attached, with the agent idle and collecting, and with another tool, in turn.
 
 use std::time::Duration;
 
@@ -6,73 +6,104 @@ use anyhow::Result;
 
 use super::agent::Agent;
 use super::bpf::{self, Stats};
-use super::lab::{Lab, median, scatter};
-use super::report::{Row, Target, Unit};
+use super::lab::{Lab, median, middle_half};
+use super::row::{Row, Target, Unit};
 use super::tools::{self, Load};
 
 /// Short and many: what disturbs a run disturbs its neighbours too, and the median leaves the worst ones out.
 const ROUNDS: usize = 15;
-/// With more scatter than this, even without the agent, its 15 % cannot be told from noise.
-const SCATTER_MAX: f64 = 0.1;
+/// What ping-pong may take of its time without the agent.
+const LIMIT: f64 = 1.15;
 const NOTHING: &str = "nothing attached";
+const RUNQLAT: &str = "runqlat";
+
+/// What runs beside the benchmark.
+const SIDES: [&str; 4] = [NOTHING, "the agent idle", "the agent at 1 Hz", RUNQLAT];
+const IDLE: usize = 1;
+const ACTIVE: usize = 2;
+
+/// Times of one benchmark, by side, in the order of the rounds.
+type Times = [Vec<f64>; SIDES.len()];
 
 pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
     tools::install(lab)?;
     let _stats = Stats::off()?;
-    let mut times: [[Vec<f64>; 3]; 2] = Default::default();
+    let mut times: [Times; Load::ALL.len()] = Default::default();
     let mut others = false;
     for _ in 0..ROUNDS {
         // Whoever shares the host may run a tool or an agent of their own.
         others |= bpf::is_loaded("sched_switch")?;
         round(lab, 0, &mut times)?;
-        let agent = Agent::start(lab, &[])?;
-        round(lab, 1, &mut times)?;
-        drop(agent);
+        for (side, interval) in [(IDLE, "3600"), (ACTIVE, "1")] {
+            let agent = Agent::start(lab, &["--interval", interval])?;
+            round(lab, side, &mut times)?;
+            drop(agent);
+        }
         let peer = tools::runqlat(lab)?;
-        round(lab, 2, &mut times)?;
+        round(lab, 3, &mut times)?;
         drop(peer);
     }
-    let rows = Load::ALL.into_iter().zip(times).map(|(load, [nothing, podscope, runqlat])| {
-        let of = |times: &[f64]| median(times) / load.operations();
-        let row = Row::new(format!("wall clock, {}", load.name()), Unit::Seconds, of(&podscope))
-            .beside(NOTHING, of(&nothing))
-            .beside("runqlat", of(&runqlat))
-            .note(format!(
-                "medians of {ROUNDS} rounds in turn; runqlat {:.2}×; {NOTHING} {}",
-                of(&runqlat) / of(&nothing),
-                spread(&nothing, load.operations())
-            ));
-        match load {
-            Load::PingPong => row.target(Target::Times(1.15, NOTHING)).doubt(doubt(&nothing, &podscope, others)),
-            Load::Messaging => row,
-        }
-    });
-    Ok(rows.collect())
+    let rows = Load::ALL.into_iter().zip(&times);
+    Ok(rows.flat_map(|(load, times)| [IDLE, ACTIVE].map(|side| row(load, times, side, others))).collect())
 }
 
-fn round(lab: &Lab, side: usize, times: &mut [[Vec<f64>; 3]; 2]) -> Result<()> {
+fn round(lab: &Lab, side: usize, times: &mut [Times; Load::ALL.len()]) -> Result<()> {
     lab.pause(Duration::from_millis(200))?;
     for (load, times) in Load::ALL.into_iter().zip(times) {
-        times[side].push(load.run()?);
+        times[side].push(load.run(lab)?);
     }
     Ok(())
 }
 
-/// Why the two cannot be compared, where the host was not quiet enough.
-fn doubt(nothing: &[f64], podscope: &[f64], others: bool) -> Option<String> {
+fn row(load: Load, times: &Times, side: usize, others: bool) -> Row {
+    let of = |side: usize| median(&times[side]) / load.operations();
+    let ratios = ratios(&times[side], &times[0]);
+    let (low, high) = middle_half(&ratios);
+    let row = Row::new(format!("wall clock, {}, {}", load.name(), SIDES[side]), Unit::Seconds, of(side))
+        .beside(NOTHING, of(0))
+        .note(format!(
+            "round by round {:.2}× of {NOTHING}, the middle half of {ROUNDS} rounds {low:.2}× to {high:.2}×",
+            median(&ratios)
+        ));
+    if side == IDLE {
+        return row.doubt(doubt(&ratios, 1.0, others));
+    }
+    let row = row.beside(RUNQLAT, of(3));
+    match load {
+        Load::PingPong => row.target(Target::times(LIMIT, NOTHING)).doubt(doubt(&ratios, LIMIT, others)),
+        _ => row.doubt(doubt(&ratios, 1.0, others)),
+    }
+}
+
+/// Each run by its neighbour of the same round.
+fn ratios(with: &[f64], without: &[f64]) -> Vec<f64> {
+    with.iter().zip(without).map(|(with, without)| with / without).collect()
+}
+
+/// Why it cannot be told on which side of `limit` the ratio lies, where that is so.
+fn doubt(ratios: &[f64], limit: f64, others: bool) -> Option<String> {
     if others {
         return Some("somebody else's program was on the same hook".to_owned());
     }
-    let most = scatter(nothing).max(scatter(podscope));
-    // Also false for a scatter that is no number.
-    let quiet = most <= SCATTER_MAX;
-    (!quiet).then(|| format!("the host is not quiet, half of the runs scatter by {:.0} %", most * 100.0))
+    let (low, high) = middle_half(ratios);
+    // Neither comparison holds for what is no number.
+    let told = low > limit || high < limit;
+    (!told).then(|| format!("half of the rounds scatter around {limit}×: {low:.2}× to {high:.2}×"))
 }
 
-/// From the fastest run to the slowest: how quiet the host was.
-fn spread(times: &[f64], operations: f64) -> String {
-    let show = |seconds: f64| Unit::Seconds.show(seconds / operations);
-    let least = times.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = times.iter().copied().fold(0.0, f64::max);
-    format!("{} to {}", show(least), show(most))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_within_the_scatter_is_undecided() {
+        let quiet = [1.08, 1.09, 1.10, 1.11, 1.12];
+        assert_eq!(doubt(&quiet, 1.0, false), None);
+        assert_eq!(doubt(&quiet, 1.15, false), None);
+        assert!(doubt(&quiet, 1.10, false).is_some());
+        assert!(doubt(&[0.8, 0.9, 1.0, 1.2, 1.4], 1.0, false).unwrap().contains("0.90× to 1.20×"));
+        assert!(doubt(&[], 1.0, false).is_some());
+        assert!(doubt(&quiet, 1.0, true).is_some());
+        assert_eq!(ratios(&[2.0, 3.0], &[1.0, 2.0]), [2.0, 1.5]);
+    }
 }

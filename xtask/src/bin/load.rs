@@ -17,7 +17,10 @@ usage: podscope-load WORK
   pulse MS EVERY      burn CPU for MS of every EVERY milliseconds, for ever
   sleep MS            sleep for MS milliseconds (0: for ever)
   forks N             start N processes one after another, each burning 1 ms (0: for ever)
+  burst N             start N processes one after another, each ending at once
+  idle N              N threads that sleep for ever
   threads N MS ROUNDS N threads burn MS milliseconds each and end, ROUNDS times
+  together N MS       N threads burn CPU, and after MS milliseconds the process ends with all of them
   mem MB MS           touch MB megabytes of anonymous memory and hold them for MS milliseconds (0: for ever)
   io MB               write MB megabytes to a file in /tmp, sync, read them back and remove the file
   exec-chain NAME MS  burn MS milliseconds, become a program called NAME in /tmp, burn MS milliseconds again
@@ -50,7 +53,11 @@ fn work(words: &[&str]) -> io::Result<()> {
         ["pulse", ms, every] => pulse(millis(ms)?, millis(every)?),
         ["sleep", ms] => pass(endless_if_zero(number(ms)?)),
         ["forks", n] => return forks(number(n)?),
+        ["burst", n] => return burst(number(n)?),
+        ["end"] => {}
+        ["idle", n] => return idle(number(n)?),
         ["threads", n, ms, rounds] => threads(number(n)?, millis(ms)?, number(rounds)?),
+        ["together", n, ms] => together(number(n)?, millis(ms)?),
         ["mem", mb, ms] => memory(number(mb)?, endless_if_zero(number(ms)?)),
         ["io", mb] => return disk(number(mb)?),
         ["exec-chain", name, ms] => return exec_chain(name, ms),
@@ -111,6 +118,19 @@ fn forks(count: u64) -> io::Result<()> {
     }
 }
 
+fn burst(count: u64) -> io::Result<()> {
+    (0..count).try_for_each(|_| again(&["end"])?.status().map(drop))
+}
+
+fn idle(count: usize) -> io::Result<()> {
+    // The least that the standard library accepts: there may be tens of thousands.
+    let sleeper = || thread::Builder::new().stack_size(16 << 10).spawn(|| pass(Duration::MAX));
+    let sleepers = (1..count).map(|_| sleeper()).collect::<io::Result<Vec<_>>>()?;
+    pass(Duration::MAX);
+    drop(sleepers);
+    Ok(())
+}
+
 fn threads(count: usize, span: Duration, rounds: u64) {
     for _ in 0..rounds {
         thread::scope(|scope| {
@@ -119,6 +139,14 @@ fn threads(count: usize, span: Duration, rounds: u64) {
             }
         });
     }
+}
+
+/// Threads that the end of the process finds at work; `main` returns.
+fn together(count: usize, span: Duration) {
+    for _ in 0..count {
+        thread::spawn(|| spin(Duration::MAX));
+    }
+    spin(span);
 }
 
 fn memory(megabytes: usize, span: Duration) {

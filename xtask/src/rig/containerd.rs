@@ -17,6 +17,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use super::IMAGE;
 use super::janitor::Janitor;
 use crate::cmd;
+use crate::driver::Driver;
 
 /// How long containerd may take to answer after its start, and to end after SIGTERM.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -38,9 +39,9 @@ pub(crate) fn socket(dir: &Path) -> PathBuf {
 
 impl Containerd {
     /// Starts containerd with its files in the rig's folder and gives it the rig's image.
-    pub(crate) async fn start(janitor: &Janitor, program: PathBuf, archive: &Path) -> Result<Self> {
+    pub(crate) async fn start(janitor: &Janitor, program: PathBuf, archive: &Path, driver: Driver) -> Result<Self> {
         let dir = janitor.dir();
-        fs::write(dir.join("config.toml"), config(dir)).context("cannot write containerd's configuration")?;
+        fs::write(dir.join("config.toml"), config(dir, driver)).context("cannot write containerd's configuration")?;
         let mut containerd = Self { program, child: None, channel: channel(socket(dir)) };
         containerd.run(janitor).await?;
         containerd.import(janitor, archive).await?;
@@ -63,9 +64,11 @@ impl Containerd {
         self.child = Some(child.with_context(|| format!("cannot start {}", self.program.display()))?);
         let start = Instant::now();
         while let Err(error) = self.runtime().version(VersionRequest::default()).await {
-            let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
-            if ended || start.elapsed() > LIMIT {
-                bail!("{} does not answer: {error}\n{}", self.program.display(), log_tail(janitor.dir()));
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().transpose());
+            if ended.is_some() || start.elapsed() > LIMIT {
+                let (program, log) = (self.program.display(), log_tail(janitor.dir()));
+                let state = ended.map_or("it still runs".to_owned(), |status| format!("it has ended: {status:?}"));
+                bail!("{program} does not answer after {:?} ({state}): {error}\n{log}", start.elapsed());
             }
             tokio::time::sleep(POLL).await;
         }
@@ -93,9 +96,10 @@ impl Containerd {
         kill_process(pid, signal).with_context(|| format!("cannot signal containerd (pid {})", child.id()))
     }
 
-    /// Waits for a process that the janitor has ended.
+    /// Waits for a process that the janitor has ended, or should have.
     pub(crate) fn reap(&mut self) {
         if let Some(mut child) = self.child.take() {
+            child.kill().ok();
             // Only the exit status would be lost.
             let _ = child.wait();
         }
@@ -137,8 +141,8 @@ fn channel(socket: PathBuf) -> Channel {
 }
 
 /// Version 2 of the format is read by containerd 1.6, 1.7 and 2.
-fn config(dir: &Path) -> String {
-    let dir = dir.display();
+fn config(dir: &Path, driver: Driver) -> String {
+    let (dir, systemd) = (dir.display(), driver == Driver::Systemd);
     format!(
         r#"version = 2
 root = "{dir}/root"
@@ -166,6 +170,9 @@ snapshotter = "overlayfs"
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
+
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+SystemdCgroup = {systemd}
 "#
     )
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::driver::Driver;
+
 const SCRIPT: &str = include_str!("sweep.sh");
 const PREFIX: &str = "podscope-rig-";
 /// A sweep takes as long as the kernel needs to end the rig's processes.
@@ -24,10 +26,14 @@ pub(crate) struct Janitor {
 
 impl Janitor {
     /// Makes a rig's folder and starts its janitor.
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) fn start(driver: Driver) -> Result<Self> {
         let prefix = format!("{PREFIX}{}-", std::process::id());
         let dir = tempfile::Builder::new().prefix(&prefix).tempdir().context("cannot make the rig's folder")?.keep();
         fs::create_dir(dir.join("run")).context("cannot make the rig's /run")?;
+        if driver == Driver::Systemd {
+            // Where the script finds this folder it brings systemd's sockets into the rig.
+            fs::create_dir(dir.join("run/systemd")).context("cannot make the rig's /run/systemd")?;
+        }
         fs::write(dir.join("cgroups"), "").context("cannot make the rig's list of cgroups")?;
         let mut command = janitor(&dir);
         let mut child = command

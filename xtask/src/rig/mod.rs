@@ -15,7 +15,6 @@
 //! # }
 //! ```
 
-pub mod cgroup;
 mod containerd;
 mod demo;
 mod janitor;
@@ -33,7 +32,9 @@ pub use self::pod::{Container, ContainerSpec, Output, Pod, PodSpec, Qos};
 
 use self::containerd::Containerd;
 use self::janitor::Janitor;
+pub use crate::cgroup;
 use crate::cmd;
+pub use crate::driver::Driver;
 pub use crate::setup::image::IMAGE;
 use crate::setup::{Cache, image, packages};
 
@@ -42,12 +43,15 @@ use crate::setup::{Cache, image, packages};
 pub struct Options {
     /// The containerd program, with its shim and `ctr` beside it; the distribution's where not given.
     pub containerd: Option<PathBuf>,
+    /// Who makes the cgroups of pods; systemd has to be the host's first process.
+    pub driver: Driver,
 }
 
 /// A running rig.
 pub struct Rig {
     janitor: Janitor,
     containerd: Containerd,
+    driver: Driver,
 }
 
 impl Rig {
@@ -65,9 +69,9 @@ impl Rig {
         };
         let archive = image::archive(&cache)?;
         janitor::sweep_stale();
-        let janitor = Janitor::start()?;
-        let containerd = Containerd::start(&janitor, program, &archive).await?;
-        Ok(Self { janitor, containerd })
+        let janitor = Janitor::start(options.driver)?;
+        let containerd = Containerd::start(&janitor, program, &archive, options.driver).await?;
+        Ok(Self { janitor, containerd, driver: options.driver })
     }
 
     /// The socket of containerd's CRI and native API.
@@ -87,7 +91,7 @@ impl Rig {
     /// # Errors
     /// When containerd refuses it.
     pub async fn pod(&self, spec: PodSpec) -> Result<Pod> {
-        let plan = pod::Plan::new(spec, self.dir())?;
+        let plan = pod::Plan::new(spec, self.dir(), self.driver)?;
         // Before it exists, so that the janitor knows it in any case.
         let list = File::options().append(true).open(self.dir().join("cgroups"));
         list.and_then(|mut file| writeln!(file, "{}", plan.cgroup)).context("cannot note the pod's cgroup")?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use k8s_cri::v1::{
 };
 use tonic::transport::Channel;
 
-use super::{IMAGE, cgroup};
+use super::{Driver, IMAGE, cgroup};
 
 /// The scheduler's period for a CPU limit, in microseconds.
 const CPU_PERIOD: i64 = 100_000;
@@ -27,7 +28,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// A pod's class of service, which decides where its cgroup stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Qos {
-    /// `/kubepods/pod<uid>`
+    /// `/kubepods/pod<uid>`, in the words of the driver cgroupfs.
     Guaranteed,
     /// `/kubepods/burstable/pod<uid>`
     Burstable,
@@ -36,11 +37,12 @@ pub enum Qos {
 }
 
 impl Qos {
-    fn cgroup(self, uid: &str) -> String {
+    /// As cgroups have it.
+    fn name(self) -> &'static str {
         match self {
-            Self::Guaranteed => format!("/kubepods/pod{uid}"),
-            Self::Burstable => format!("/kubepods/burstable/pod{uid}"),
-            Self::BestEffort => format!("/kubepods/besteffort/pod{uid}"),
+            Self::Guaranteed => "",
+            Self::Burstable => "burstable",
+            Self::BestEffort => "besteffort",
         }
     }
 }
@@ -138,6 +140,7 @@ pub struct Pod {
     uid: String,
     id: String,
     cgroup: String,
+    driver: Driver,
 }
 
 /// The cgroup and the configuration of a pod that does not run yet.
@@ -145,13 +148,14 @@ pub(crate) struct Plan {
     config: PodSandboxConfig,
     uid: String,
     pub(crate) cgroup: String,
+    driver: Driver,
 }
 
 impl Plan {
-    pub(crate) fn new(spec: PodSpec, dir: &std::path::Path) -> Result<Self> {
+    pub(crate) fn new(spec: PodSpec, dir: &std::path::Path, driver: Driver) -> Result<Self> {
         let uid = fs::read_to_string("/proc/sys/kernel/random/uuid").context("cannot read a new pod uid")?;
         let uid = uid.trim().to_owned();
-        let cgroup = spec.qos.cgroup(&uid);
+        let cgroup = driver.pod(spec.qos.name(), &uid);
         let PodSpec { name, namespace, mut labels, mut annotations, .. } = spec;
         labels.extend(pod_labels(&name, &namespace, &uid));
         annotations.insert("kubernetes.io/config.source".to_owned(), "api".to_owned());
@@ -175,15 +179,15 @@ impl Plan {
             }),
             ..Default::default()
         };
-        Ok(Self { config, uid, cgroup })
+        Ok(Self { config, uid, cgroup, driver })
     }
 
     pub(crate) async fn run(self, mut client: RuntimeServiceClient<Channel>) -> Result<Pod> {
-        let Self { config, uid, cgroup } = self;
+        let Self { config, uid, cgroup, driver } = self;
         fs::create_dir_all(&config.log_directory).context("cannot make the pod's log folder")?;
         let request = RunPodSandboxRequest { config: Some(config.clone()), ..Default::default() };
         let answer = client.run_pod_sandbox(request).await.context("CRI's RunPodSandbox")?;
-        Ok(Pod { client, config, uid, id: answer.into_inner().pod_sandbox_id, cgroup })
+        Ok(Pod { client, config, uid, id: answer.into_inner().pod_sandbox_id, cgroup, driver })
     }
 }
 
@@ -227,7 +231,7 @@ impl Pod {
         let id = client.create_container(request).await.context("CRI's CreateContainer")?.into_inner().container_id;
         let request = StartContainerRequest { container_id: id.clone() };
         client.start_container(request).await.with_context(|| format!("CRI's StartContainer of {name}"))?;
-        let cgroup = format!("{}/{id}", self.cgroup);
+        let cgroup = self.driver.container(&self.cgroup, &id);
         let mut container = Container { client, name, id, pid: 0, cgroup, log };
         container.pid = container.find_pid().await?;
         Ok(container)
@@ -266,7 +270,13 @@ impl Pod {
         self.client.remove_pod_sandbox(request).await.context("CRI's RemovePodSandbox")?;
         // The kubelet removes the pod's own cgroup.
         for dir in cgroup::dirs(&self.cgroup) {
-            fs::remove_dir(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+            match fs::remove_dir(&dir) {
+                // systemd may have been quicker.
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", dir.display()));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -9,7 +9,11 @@ entered=
 
 if [ -d "$dir/run" ]; then
     # containerd keeps shim sockets, runc its states below /run, in fixed places: here they fall into the rig's folder.
-    mount --bind "$dir/run" /run || exit 1
+    # Read-only: whatever happens, nothing of the host's is removed here. Its sockets can be used all the same.
+    if [ -d "$dir/run/systemd" ]; then
+        mount -o bind,ro /run/systemd "$dir/run/systemd" || exit 1
+    fi
+    mount --rbind "$dir/run" /run || exit 1
     readlink /proc/self/ns/mnt >"$dir/namespace" || exit 1
     echo ready
     entered=yes

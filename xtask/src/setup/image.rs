@@ -8,14 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Cache, Did, report};
+use super::{Cache, Did, load, report};
 use crate::cmd;
 
 /// The name of the image.
 pub const IMAGE: &str = "podscope.test/rig:1";
 
-/// The work program's source; it is compiled on its own, without cargo.
-const LOAD: &str = include_str!("../bin/load.rs");
 const BUSYBOX: &str = "/bin/busybox";
 /// Raised when the image changes in a way that its inputs do not show.
 const FORMAT: u32 = 1;
@@ -27,8 +25,9 @@ const FORMAT: u32 = 1;
 pub fn archive(cache: &Cache) -> Result<PathBuf> {
     let busybox = fs::read(BUSYBOX).with_context(|| format!("cannot read {BUSYBOX}"))?;
     let mut hasher = DefaultHasher::new();
-    (FORMAT, LOAD, &busybox).hash(&mut hasher);
+    (FORMAT, load::SOURCE, &busybox).hash(&mut hasher);
     let archive = cache.path(&format!("rig/image-{:016x}.tar", hasher.finish()));
+    let program = load::program(cache)?;
     let _lock = cache.lock()?;
     if archive.is_file() {
         return Ok(archive);
@@ -36,7 +35,7 @@ pub fn archive(cache: &Cache) -> Result<PathBuf> {
     fs::create_dir_all(cache.path("rig")).context("cannot make the folder of the rig's image")?;
     let scratch = tempfile::tempdir_in(cache.path("rig")).context("cannot make a folder in the cache")?;
     let root = scratch.path().join("rootfs");
-    fill_root(&root, scratch.path()).context("cannot make the files of the rig's image")?;
+    fill_root(&root, &program).context("cannot make the files of the rig's image")?;
     let layout = scratch.path().join("layout");
     write_layout(&root, &layout).context("cannot make the layout of the rig's image")?;
     let fresh = scratch.path().join("image.tar");
@@ -46,7 +45,7 @@ pub fn archive(cache: &Cache) -> Result<PathBuf> {
     Ok(archive)
 }
 
-fn fill_root(root: &Path, scratch: &Path) -> Result<()> {
+fn fill_root(root: &Path, program: &Path) -> Result<()> {
     let bin = root.join("bin");
     for dir in [&bin, &root.join("etc"), &root.join("tmp"), &root.join("proc"), &root.join("sys"), &root.join("dev")] {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -57,11 +56,8 @@ fn fill_root(root: &Path, scratch: &Path) -> Result<()> {
     for applet in cmd::output(&mut cmd::command(BUSYBOX, ["--list"]))?.lines().filter(|name| *name != "busybox") {
         symlink("busybox", bin.join(applet)).with_context(|| format!("cannot link {applet}"))?;
     }
-    let source = scratch.join("load.rs");
-    fs::write(&source, LOAD).context("cannot write the work program's source")?;
     let load = bin.join("podscope-load");
-    let flags = ["--edition", "2024", "-O", "-Ctarget-feature=+crt-static", "-Cstrip=symbols", "-o"];
-    cmd::output(cmd::command("rustc", flags).arg(&load).arg(&source)).context("cannot compile podscope-load")?;
+    fs::copy(program, &load).context("cannot copy podscope-load")?;
     fs::hard_link(&load, root.join("pause")).context("cannot link the pause program")
 }
 

@@ -5,7 +5,9 @@
 
 pub mod image;
 pub mod linker;
+pub mod load;
 pub mod packages;
+pub mod suite;
 pub mod toolchain;
 
 use std::fmt;

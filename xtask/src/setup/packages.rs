@@ -28,7 +28,7 @@ pub struct Need {
     pub origin: Origin,
 }
 
-const fn apt(shown_by: &'static str, package: &'static str) -> Need {
+pub(crate) const fn apt(shown_by: &'static str, package: &'static str) -> Need {
     Need { shown_by, package, origin: Origin::Apt }
 }
 
@@ -51,10 +51,14 @@ pub const RIG: &[Need] = &[
 /// What the tests hold podscope's output against.
 pub const TEST: &[Need] = &[
     apt("promtool", "prometheus"),
+    apt("strace", "strace"),
     apt("qemu-system-x86_64", "qemu-system-x86"),
     pip("rotel-agent", "rotel"),
     pip("prometheus_client", "prometheus-client"),
 ];
+
+/// What counts instructions.
+pub const GUARD: &[Need] = &[apt("valgrind", "valgrind")];
 
 /// What measurements run on the host.
 pub const BENCH: &[Need] = &[apt("perf", "linux-perf"), apt("bpftool", "bpftool"), apt("taskset", "util-linux")];

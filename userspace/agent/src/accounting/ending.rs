@@ -47,10 +47,11 @@ impl Accounting {
     fn drop_stale(&mut self, outcome: &mut Outcome) {
         let mut stale = std::mem::take(&mut self.stale);
         stale.retain(|key, _| self.closed.contains_key(key));
-        for key in self.closed.keys().filter(|key| !self.processes.contains_key(key)) {
+        for (key, closed) in self.closed.iter().filter(|(key, _)| !self.processes.contains_key(key)) {
             let age = stale.entry(*key).or_default();
             *age += 1;
-            if *age >= STALE {
+            // Whoever has ended unseen is not seen any more: a storm of them must not fill the map meanwhile.
+            if *age >= STALE || closed.ended_ns != 0 {
                 outcome.forget.push(*key);
             }
         }

@@ -157,6 +157,14 @@ impl Layout {
     }
 }
 
+/// As [`Layout::detect`] does, from the texts of the files alone and as if nothing could be looked up.
+#[cfg(feature = "fuzzing")]
+pub(super) fn of_files(mountinfo: &str, self_cgroup: &str, cgroup: &Path) -> Result<Layout, LayoutError> {
+    let mut found = mounts(mountinfo, cgroup);
+    found.iter_mut().for_each(|mount| mount.complete(false, |_| None));
+    Layout::of(&found, self_cgroup, cgroup)
+}
+
 /// A cgroup mount and the controllers of its hierarchy (v1 only).
 struct Found {
     mount: Mount,

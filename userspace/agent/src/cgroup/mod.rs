@@ -1,6 +1,8 @@
 //! Control groups: which hierarchy accounts, what a path says, what the files say.
 
 mod figures;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod layout;
 mod parse;
 mod path;

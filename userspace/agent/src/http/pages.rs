@@ -1,10 +1,10 @@
 //! Rendered pages, shared by scrapes that come together.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use tokio::sync::Mutex;
 
@@ -20,27 +20,39 @@ const KEPT: Duration = Duration::from_secs(1);
 pub(super) struct Pages {
     text: [Mutex<Slot>; 2],
     openmetrics: [Mutex<Slot>; 2],
+    held: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
 struct Slot {
     /// What the page shows.
     snapshot: Weak<Snapshot>,
-    page: Weak<Vec<u8>>,
+    page: Weak<Page>,
 }
 
-/// A page on its way to a client.
-struct Body(Arc<Vec<u8>>);
+/// A page, for as long as anybody reads it.
+#[derive(Debug)]
+pub(super) struct Page {
+    bytes: Vec<u8>,
+    /// Bytes of all pages that exist.
+    held: Arc<AtomicUsize>,
+}
 
-impl AsRef<[u8]> for Body {
+impl AsRef<[u8]> for Page {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
 impl Pages {
     /// The page of a snapshot; callers that come together wait for one rendering.
-    pub(super) async fn page(&self, snapshot: Arc<Snapshot>, format: Format, gzip: bool) -> anyhow::Result<Bytes> {
+    pub(super) async fn page(&self, snapshot: Arc<Snapshot>, format: Format, gzip: bool) -> anyhow::Result<Arc<Page>> {
         let slots = match format {
             Format::Text004 => &self.text,
             Format::OpenMetrics => &self.openmetrics,
@@ -50,17 +62,27 @@ impl Pages {
         if let Some(page) = slot.page.upgrade()
             && slot.snapshot.ptr_eq(&shown)
         {
-            return Ok(Bytes::from_owner(Body(page)));
+            return Ok(page);
         }
-        let page = tokio::task::spawn_blocking(move || make(&snapshot, format, gzip)).await??;
-        let page = Arc::new(page);
+        let page = self.hold(tokio::task::spawn_blocking(move || make(&snapshot, format, gzip)).await??);
         *slot = Slot { snapshot: shown, page: Arc::downgrade(&page) };
         let kept = page.clone();
         tokio::spawn(async move {
             tokio::time::sleep(KEPT).await;
             drop(kept);
         });
-        Ok(Bytes::from_owner(Body(page)))
+        Ok(page)
+    }
+
+    /// A page that is not shared.
+    pub(super) fn hold(&self, bytes: Vec<u8>) -> Arc<Page> {
+        self.held.fetch_add(bytes.len(), Ordering::Relaxed);
+        Arc::new(Page { bytes, held: self.held.clone() })
+    }
+
+    /// Bytes of all pages that are being read or kept.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 }
 
@@ -87,20 +109,21 @@ mod tests {
             pages.page(snapshot.clone(), Format::OpenMetrics, gzip).await.unwrap()
         };
         let first = page(&snapshot, false).await;
-        assert_eq!(first.as_ptr(), page(&snapshot, false).await.as_ptr());
-        assert_ne!(first, page(&snapshot, true).await);
+        assert!(Arc::ptr_eq(&first, &page(&snapshot, false).await));
+        assert_ne!(first.bytes, page(&snapshot, true).await.bytes);
         let newer = Arc::new(Snapshot::default());
-        assert_ne!(first.as_ptr(), page(&newer, false).await.as_ptr());
+        assert!(!Arc::ptr_eq(&first, &page(&newer, false).await));
     }
 
     #[tokio::test]
     async fn a_page_is_freed_when_nobody_wants_it() {
         let pages = Pages::default();
-        let page = pages.page(Arc::default(), Format::Text004, false).await.unwrap();
-        let held = pages.text[0].lock().await.page.clone();
-        drop(page);
-        assert_eq!(held.strong_count(), 1);
+        let page = pages.page(Arc::default(), Format::Text004, true).await.unwrap();
+        let alone = pages.hold(vec![0; 1000]);
+        assert_eq!(pages.held(), page.bytes.len() + 1000);
+        drop((page, alone));
+        assert!(pages.held() > 0, "it is kept for whoever comes next");
         tokio::time::sleep(KEPT * 2).await;
-        assert_eq!(held.strong_count(), 0);
+        assert_eq!(pages.held(), 0);
     }
 }

@@ -1,7 +1,6 @@
 //! Every route.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,9 +10,11 @@ use hyper::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::sync::Mutex;
 
-use super::pages::Pages;
-use super::{Counters, Source};
+use super::pages::{Page, Pages};
+use super::places::{Answering, Places};
+use super::{Counters, Refusal, Source};
 use crate::export::prometheus::{accepts, accepts_gzip};
 
 type Answer = Response<Full<Bytes>>;
@@ -36,22 +37,39 @@ pub(super) struct Site<S> {
     source: Arc<S>,
     pages: Pages,
     counters: Arc<Counters>,
+    places: Arc<Places>,
+    /// Bytes of pages that may be held by clients.
+    most_held: usize,
+    /// Held while a page is made that is not shared.
+    listing: Mutex<()>,
+}
+
+/// A page on its way to a client: read by the connection until it is sent.
+struct OnTheWay {
+    page: Arc<Page>,
+    _answering: Answering,
+}
+
+impl AsRef<[u8]> for OnTheWay {
+    fn as_ref(&self) -> &[u8] {
+        (*self.page).as_ref()
+    }
 }
 
 impl<S: Source> Site<S> {
-    pub(super) fn new(source: Arc<S>, counters: Arc<Counters>) -> Self {
-        Self { source, pages: Pages::default(), counters }
+    pub(super) fn new(source: Arc<S>, counters: Arc<Counters>, places: Arc<Places>, most_held: usize) -> Self {
+        Self { source, pages: Pages::default(), counters, places, most_held, listing: Mutex::default() }
     }
 
-    /// Answers a request; its body is never read.
-    pub(super) async fn answer(&self, request: Request<impl Body>) -> Answer {
-        self.counters.requests.fetch_add(1, Ordering::Relaxed);
-        let mut answer = self.route(&request).await;
+    /// Answers a request; its body is never read. `answering` goes with the answer until that is sent.
+    pub(super) async fn answer(&self, request: Request<impl Body>, answering: Answering) -> Answer {
+        self.counters.request();
+        let mut answer = self.route(&request, answering).await;
         answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         answer
     }
 
-    async fn route(&self, request: &Request<impl Body>) -> Answer {
+    async fn route(&self, request: &Request<impl Body>, answering: Answering) -> Answer {
         let path = request.uri().path();
         if !["/", "/metrics", "/status", "/top", "/healthz", "/readyz"].contains(&path) {
             return text(StatusCode::NOT_FOUND, "no such page; / lists those there are\n");
@@ -61,13 +79,14 @@ impl<S: Source> Site<S> {
             return with(answer, ALLOW, "GET, HEAD");
         }
         if !request.body().is_end_stream() {
+            self.counters.refuse(Refusal::Body);
             let answer = text(StatusCode::PAYLOAD_TOO_LARGE, "a request body is not accepted\n");
             return with(answer, CONNECTION, "close");
         }
         match path {
-            "/metrics" => self.metrics(request.headers()).await,
-            "/status" => respond(StatusCode::OK, JSON, self.source.status_json()),
-            "/top" => self.top(request.uri().query()),
+            "/metrics" => self.metrics(request.headers(), answering).await,
+            "/status" => self.list(Source::status_json, answering).await,
+            "/top" => self.top(request.uri().query(), answering).await,
             "/healthz" => text(StatusCode::OK, "ok\n"),
             "/readyz" if self.source.ready() => text(StatusCode::OK, "ready\n"),
             "/readyz" => not_yet(),
@@ -75,27 +94,42 @@ impl<S: Source> Site<S> {
         }
     }
 
-    async fn metrics(&self, headers: &HeaderMap) -> Answer {
+    async fn metrics(&self, headers: &HeaderMap, answering: Answering) -> Answer {
         let Some(snapshot) = self.source.fresh().await else { return not_yet() };
         let format = accepts(list(headers, ACCEPT).as_deref());
         let gzip = accepts_gzip(list(headers, ACCEPT_ENCODING).as_deref());
         match self.pages.page(snapshot, format, gzip).await {
             Ok(page) => {
-                let answer =
-                    with(respond(StatusCode::OK, format.content_type(), page), VARY, "accept, accept-encoding");
+                let answer = respond(StatusCode::OK, format.content_type(), self.send(page, answering));
+                let answer = with(answer, VARY, "accept, accept-encoding");
                 if gzip { with(answer, CONTENT_ENCODING, "gzip") } else { answer }
             }
-            Err(error) => {
-                tracing::error!("cannot make the metrics page: {error:#}");
-                text(StatusCode::INTERNAL_SERVER_ERROR, "cannot make the page; the agent's log has the reason\n")
-            }
+            Err(error) => failed(&error),
         }
     }
 
-    fn top(&self, query: Option<&str>) -> Answer {
+    /// Hands a page over to a connection. Whoever has been reading longest makes room where too much is held.
+    fn send(&self, page: Arc<Page>, answering: Answering) -> Bytes {
+        if self.pages.held() > self.most_held {
+            self.places.shed(answering.place());
+        }
+        Bytes::from_owner(OnTheWay { page, _answering: answering })
+    }
+
+    /// Answers with a page made for this request, one at a time: it waits while a collection is made.
+    async fn list(&self, make: impl FnOnce(&S) -> Vec<u8> + Send + 'static, answering: Answering) -> Answer {
+        let source = self.source.clone();
+        let _turn = self.listing.lock().await;
+        match tokio::task::spawn_blocking(move || make(&source)).await {
+            Ok(page) => respond(StatusCode::OK, JSON, self.send(self.pages.hold(page), answering)),
+            Err(error) => failed(&error.into()),
+        }
+    }
+
+    async fn top(&self, query: Option<&str>, answering: Answering) -> Answer {
         let asked = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("processes="));
         match asked.map_or(Ok(TOP_PROCESSES), str::parse) {
-            Ok(processes) => respond(StatusCode::OK, JSON, self.source.top_json(processes)),
+            Ok(processes) => self.list(move |source| source.top_json(processes), answering).await,
             Err(_) => text(StatusCode::BAD_REQUEST, "processes must be a whole number, as in /top?processes=10\n"),
         }
     }
@@ -105,6 +139,11 @@ impl<S: Source> Site<S> {
 fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))
+}
+
+fn failed(error: &anyhow::Error) -> Answer {
+    tracing::error!("cannot make a page: {error:#}");
+    text(StatusCode::INTERNAL_SERVER_ERROR, "cannot make the page; the agent's log has the reason\n")
 }
 
 fn not_yet() -> Answer {

@@ -91,6 +91,11 @@ impl Tls {
 }
 
 impl TlsFiles {
+    /// All of them.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        [&self.cert, &self.key].into_iter().chain(&self.client_ca).map(PathBuf::as_path)
+    }
+
     fn stamps(&self) -> Stamps {
         let stamp = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
         [stamp(&self.cert), stamp(&self.key), self.client_ca.as_deref().and_then(stamp)]

@@ -4,7 +4,7 @@
 //! once and dropped. Format: Documentation/bpf/btf.rst.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 /// Where the kernel offers its BTF.
@@ -16,12 +16,19 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FORWARD: u32 = 7;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_TYPE_TAG: u32 = 18;
+
+/// How many types may stand for one another. Kernels have fewer than ten; a file that refers to itself has no end.
+const DEEPEST: usize = 32;
+/// Structs without a name that are looked into for one member. `task_struct` has fewer than twenty.
+const MOST_INNER: usize = 256;
 
 /// Why BTF could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +60,13 @@ pub struct Member {
     pub bit_size: u32,
     /// Its type.
     pub type_id: u32,
+}
+
+impl Member {
+    /// Seen from a struct that has the one it is in at `bit_offset`.
+    fn within(self, bit_offset: u32) -> Option<Self> {
+        Some(Self { bit_offset: self.bit_offset.checked_add(bit_offset)?, ..self })
+    }
 }
 
 /// A scanned BTF file.
@@ -89,7 +103,7 @@ impl Btf {
         Self::scan(data).map_err(|reason| BtfError::Format { path: name(), reason })
     }
 
-    fn scan(data: Vec<u8>) -> Result<Self, &'static str> {
+    pub(super) fn scan(data: Vec<u8>) -> Result<Self, &'static str> {
         if data.len() < 24 || u16::from_le_bytes([data[0], data[1]]) != MAGIC || data[2] != 1 {
             return Err("no BTF header of version 1");
         }
@@ -139,7 +153,7 @@ impl Btf {
             let head = self.header_at(self.types[id as usize] as usize);
             // A forward-declared copy of a struct has no members.
             kinds.contains(&head.kind)
-                && (head.kind == KIND_TYPEDEF || head.members > 0)
+                && (matches!(head.kind, KIND_TYPEDEF | KIND_FUNC) || head.members > 0)
                 && self.is_named(head.name, name)
         })
     }
@@ -155,13 +169,14 @@ impl Btf {
 
     /// Follows typedefs and qualifiers.
     fn plain(&self, mut id: u32) -> Option<(u32, Header)> {
-        loop {
+        for _ in 0..DEEPEST {
             let head = self.header(id)?;
             match head.kind {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => id = head.size,
                 _ => return Some((id, head)),
             }
         }
+        None
     }
 
     /// Finds `struct.member.member…`, through anonymous structs and unions; alternatives are divided by `|`.
@@ -170,13 +185,13 @@ impl Btf {
             let mut names = path.split('.');
             let outer = self.find_struct(names.next()?)?;
             names.try_fold(Member { bit_offset: 0, bit_size: 0, type_id: outer }, |inside, name| {
-                let found = self.member_of(inside.type_id, name)?;
-                Some(Member { bit_offset: inside.bit_offset + found.bit_offset, ..found })
+                self.member_of(inside.type_id, name, &mut HashSet::new())?.within(inside.bit_offset)
             })
         })
     }
 
-    fn member_of(&self, id: u32, name: &str) -> Option<Member> {
+    /// `searched`: the structs without a name on the way and beside it, each of which is looked into once.
+    fn member_of(&self, id: u32, name: &str, searched: &mut HashSet<u32>) -> Option<Member> {
         let (_, head) = self.plain(id)?;
         if head.kind != KIND_STRUCT && head.kind != KIND_UNION {
             return None;
@@ -189,11 +204,10 @@ impl Btf {
             if self.is_named(member_name, name) {
                 return Some(Member { bit_offset, bit_size, type_id });
             }
-            if !self.is_named(member_name, "") {
+            if !self.is_named(member_name, "") || searched.len() >= MOST_INNER || !searched.insert(type_id) {
                 return None;
             }
-            let inner = self.member_of(type_id, name)?;
-            Some(Member { bit_offset: bit_offset + inner.bit_offset, ..inner })
+            self.member_of(type_id, name, searched)?.within(bit_offset)
         })
     }
 
@@ -219,14 +233,57 @@ impl Btf {
     /// Parameters of a tracepoint as `btf_trace_<name>` declares them, without the leading `void *`: for each,
     /// whether it is a pointer.
     pub fn tracepoint(&self, name: &str) -> Option<Vec<bool>> {
+        let parameters = self.tracepoint_parameters(name)?;
+        parameters.into_iter().map(|id| self.plain(id).map(|(_, head)| head.kind == KIND_PTR)).collect()
+    }
+
+    /// The same parameters as the types that C would write, divided by commas.
+    pub fn tracepoint_prototype(&self, name: &str) -> Option<String> {
+        Some(self.types_in_c(self.tracepoint_parameters(name)?))
+    }
+
+    /// Types of the parameters of a kernel function, as C would write them.
+    pub fn function_prototype(&self, name: &str) -> Option<String> {
+        let function = self.header(self.find(&[KIND_FUNC], name)?)?;
+        Some(self.types_in_c(self.parameters(function.size)?))
+    }
+
+    fn tracepoint_parameters(&self, name: &str) -> Option<Vec<u32>> {
         let (_, pointer) = self.plain(self.find(&[KIND_TYPEDEF], &format!("btf_trace_{name}"))?)?;
-        let (_, proto) = self.plain(pointer.size)?;
-        if pointer.kind != KIND_PTR || proto.kind != KIND_FUNC_PROTO {
-            return None;
+        let parameters = self.parameters(pointer.size).filter(|_| pointer.kind == KIND_PTR)?;
+        Some(parameters.into_iter().skip(1).collect())
+    }
+
+    /// Type ids of a function's parameters.
+    fn parameters(&self, id: u32) -> Option<Vec<u32>> {
+        let (_, proto) = self.plain(id).filter(|(_, head)| head.kind == KIND_FUNC_PROTO)?;
+        Some((0..proto.members as usize).map(|i| word(&self.data, proto.body + i * 8 + 4)).collect())
+    }
+
+    fn types_in_c(&self, ids: Vec<u32>) -> String {
+        ids.into_iter().map(|id| self.type_in_c(id)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn type_in_c(&self, id: u32) -> String {
+        let Some(head) = self.header(id) else { return "void".to_owned() };
+        let inner = || self.type_in_c(head.size);
+        match head.kind {
+            KIND_PTR => format!("{} *", inner()).replace("* *", "**"),
+            KIND_CONST => format!("const {}", inner()),
+            KIND_VOLATILE | KIND_RESTRICT | KIND_TYPE_TAG => inner(),
+            KIND_FUNC_PROTO => "function".to_owned(),
+            KIND_STRUCT | KIND_FORWARD => format!("struct {}", self.text(head.name)),
+            KIND_UNION => format!("union {}", self.text(head.name)),
+            KIND_ENUM => format!("enum {}", self.text(head.name)),
+            _ => self.text(head.name),
         }
-        (1..proto.members as usize)
-            .map(|i| self.plain(word(&self.data, proto.body + i * 8 + 4)).map(|(_, head)| head.kind == KIND_PTR))
-            .collect()
+    }
+
+    /// A name; empty where it is cut short.
+    fn text(&self, offset: u32) -> String {
+        let rest = self.data.get(self.strings + offset as usize..).unwrap_or_default();
+        let end = rest.iter().position(|&byte| byte == 0).unwrap_or(0);
+        String::from_utf8_lossy(&rest[..end]).into_owned()
     }
 }
 
@@ -248,8 +305,70 @@ fn word(data: &[u8], at: usize) -> u32 {
 }
 
 #[cfg(test)]
+#[path = "../../tests/support/btf.rs"]
+mod made;
+#[cfg(test)]
 mod tests {
     use super::*;
+    use made::{ENUM, STRUCT, TYPEDEF, Types};
+
+    fn scanned(types: Types) -> Btf {
+        Btf::scan(types.finish()).unwrap()
+    }
+
+    #[test]
+    fn a_small_kernel_is_read() {
+        let btf = Btf::scan(made::small_kernel()).unwrap();
+        let offset = |path| btf.member(path).map(|member| member.bit_offset);
+        assert_eq!((offset("task_struct.tgid"), offset("task_struct.se.nr_migrations")), (Some(96), Some(192)));
+        assert_eq!(btf.enumerator("cgroup_subsys_id", "cpuacct_cgrp_id"), Some(2));
+        assert_eq!(btf.tracepoint("sched_switch"), Some(vec![false, true]));
+        let rss = btf.member("mm_struct.rss_stat").unwrap();
+        assert_eq!(btf.array_element(&rss, "percpu_counter"), Some((64, true)));
+    }
+
+    #[test]
+    fn types_that_refer_to_themselves_are_no_end() {
+        let mut types = Types::default();
+        let own = types.add("task_struct", TYPEDEF, 0, 1, &[]);
+        types.structure("outer", &[("x", own, 0)]);
+        // Itself, and two that are in one another, all without a name.
+        let first = 4;
+        types.structure("endless", &[("", 3, 0), ("", first, 0)]);
+        types.structure("", &[("", first + 1, 8)]);
+        types.structure("", &[("", first, 8), ("found", own, 16)]);
+        let btf = scanned(types);
+        assert_eq!(btf.member("outer.x.pid"), None);
+        assert_eq!(btf.member("endless.no_such_member"), None);
+        assert_eq!(btf.member("endless.found").unwrap().bit_offset, 24);
+        assert_eq!(btf.tracepoint("x"), None);
+    }
+
+    #[test]
+    fn many_structs_within_one_another_take_no_time() {
+        // Each has the next one twice: without a bound two to the power of their number.
+        let mut types = Types::default();
+        types.structure("top", &[("", 2, 0), ("", 2, 0)]);
+        for inner in 3..20_000 {
+            types.structure("", &[("", inner, 0), ("", inner, 0)]);
+        }
+        let start = std::time::Instant::now();
+        assert_eq!(scanned(types).member("top.no_such_member"), None);
+        assert!(start.elapsed() < std::time::Duration::from_secs(1));
+    }
+
+    #[test]
+    fn offsets_beyond_all_bounds_are_no_member() {
+        let mut types = Types::default();
+        types.structure("inner", &[("x", 0, u32::MAX)]);
+        types.structure("outer", &[("inner", 1, 8), ("", 1, 8)]);
+        // Members that the file has not.
+        types.add("cut", STRUCT, u32::from(u16::MAX), 8, &[]);
+        types.add("cgroup_subsys_id", ENUM, 3, 4, &[]);
+        let btf = scanned(types);
+        assert_eq!((btf.member("outer.inner.x"), btf.member("outer.x")), (None, None));
+        assert_eq!((btf.member("cut.x"), btf.enumerator("cgroup_subsys_id", "x")), (None, None));
+    }
 
     #[test]
     fn finds_members_of_the_running_kernel() {
@@ -269,6 +388,11 @@ mod tests {
         let switch = btf.tracepoint("sched_switch").unwrap();
         assert!(switch.len() >= 3 && !switch[0] && switch[1] && switch[2]);
         assert_eq!(btf.tracepoint("no_such_tracepoint"), None);
+        let prototype = btf.tracepoint_prototype("sched_switch").unwrap();
+        assert!(prototype.starts_with("bool, struct task_struct *, struct task_struct *"), "{prototype}");
+        assert_eq!(prototype.split(", ").count(), switch.len());
+        let iterator = btf.function_prototype("bpf_iter_task").unwrap();
+        assert_eq!(iterator, "struct bpf_iter_meta *, struct task_struct *");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use aya::maps::{Map, MapData, RingBuf};
 use podscope_abi::{CgroupEvent, EventHeader, EventKind, OomEvent};
 
+use crate::text::visible;
+
 /// An event of the kernel side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -60,7 +62,7 @@ impl Events {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Event> {
+pub(super) fn parse(bytes: &[u8]) -> Option<Event> {
     let header: EventHeader = bytemuck::pod_read_unaligned(bytes.get(..size_of::<EventHeader>())?);
     match header.kind {
         EventKind::CGROUP_MADE | EventKind::CGROUP_RENAMED | EventKind::CGROUP_REMOVED => {
@@ -87,10 +89,10 @@ fn parse(bytes: &[u8]) -> Option<Event> {
     }
 }
 
-/// A NUL-padded name; what follows the NUL is undefined on old kernels.
+/// A NUL-padded name, with what cannot be shown written out; what follows the NUL is undefined on old kernels.
 pub fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
+    visible(&bytes[..end])
 }
 
 #[cfg(test)]

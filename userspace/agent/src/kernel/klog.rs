@@ -37,8 +37,14 @@ impl KernelLog {
             return Err(io::Error::last_os_error());
         }
         buffer.truncate(length as usize);
+        self.add(&buffer);
+        Ok(())
+    }
+
+    /// Takes what is new in the log's end.
+    fn add(&mut self, log: &[u8]) {
         let before = self.newest_us;
-        for line in String::from_utf8_lossy(&buffer).lines() {
+        for line in String::from_utf8_lossy(log).lines() {
             let Some((level, time_us, text)) = split(line) else { continue };
             if time_us > before {
                 self.newest_us = self.newest_us.max(time_us);
@@ -46,7 +52,14 @@ impl KernelLog {
                 self.records.push_back(format!("{level},{},{time_us},-;{text}\n", self.sequence));
             }
         }
-        Ok(())
+    }
+
+    /// The records of a log as the kernel would give it.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn records_of(log: &[u8]) -> VecDeque<String> {
+        let mut read = Self::default();
+        read.add(log);
+        read.records
     }
 }
 

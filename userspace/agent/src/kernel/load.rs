@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aya::maps::{Map, MapData, Queue};
 use aya::programs::{BtfTracePoint, Iter, Program as AyaProgram, ProgramFd};
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use bytemuck::Pod;
 use podscope_abi::offsets::ABSENT;
@@ -69,7 +69,7 @@ impl Kernel {
     pub fn load(options: &Options<'_>) -> Result<(Self, Events), LoadError> {
         let offsets = resolve(&Btf::read(VMLINUX.as_ref())?, options.wishes).map_err(LoadError::Members)?;
         options.board.set(Kind::Source, "btf", State::Up);
-        let mut ebpf = load_maps(options, &offsets)?;
+        let mut ebpf = load_maps(options, &offsets, VerifierLogLevel::default())?;
         let btf = aya::Btf::from_sys_fs().map_err(|e| LoadError::Members(e.to_string()))?;
         let mut loaded = Vec::new();
         for program in PROGRAMS {
@@ -108,6 +108,7 @@ impl Kernel {
         };
         let overflow = BookKey { cgroup: CGROUP_OVERFLOW, exe: EXE_OTHER };
         kernel.books.set(&overflow, &Book::default()).map_err(|e| LoadError::Map("BOOKS", e.to_string()))?;
+        kernel.reserve_books(0).map_err(|e| LoadError::Map("CONTROL", e.to_string()))?;
         super::release_memory();
         Ok((kernel.attach(&loaded, &options.board), events))
     }
@@ -128,7 +129,11 @@ impl Kernel {
 }
 
 /// Creates the maps, with task storage where the kernel has it for tracing programs (5.12).
-fn load_maps(options: &Options<'_>, offsets: &Offsets) -> Result<Ebpf, LoadError> {
+pub(super) fn load_maps(
+    options: &Options<'_>,
+    offsets: &Offsets,
+    verifier_log: VerifierLogLevel,
+) -> Result<Ebpf, LoadError> {
     let bytes: &[u8] = bytemuck::bytes_of(offsets);
     // The verifier removes what is not logged.
     let log_level: u8 = if tracing::enabled!(tracing::Level::DEBUG) { aya_log::Level::Debug as u8 } else { 0 };
@@ -141,6 +146,7 @@ fn load_maps(options: &Options<'_>, offsets: &Offsets) -> Result<Ebpf, LoadError
             .map_max_entries("WAITS", options.max_cgroups)
             .map_max_entries("SLOTS", options.max_cgroups)
             .map_max_entries("CGROUPS", options.max_cgroups * 2)
+            .verifier_log_level(verifier_log)
             .allow_unsupported_maps();
         if hash {
             loader.map_max_entries("TASKS", options.max_tasks);

@@ -3,11 +3,14 @@
 
 pub mod btf;
 mod events;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod klog;
 mod load;
 pub mod offsets;
 pub mod programs;
 mod sys;
+pub mod verifier;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -19,6 +22,8 @@ use aya_log::EbpfLogger;
 use podscope_abi::{
     Blame, Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, RecordKind, TaskRecord, Vcpu,
 };
+
+use crate::text::executable;
 
 pub use events::{Event, Events, Oom, text};
 pub use klog::KernelLog;
@@ -158,11 +163,11 @@ impl Kernel {
         program.take_link(link).map_err(io::Error::other)?.into_file().map_err(io::Error::other)
     }
 
-    /// The name of an executable.
+    /// The name of an executable, with what cannot be shown written out.
     pub fn exe_name(&self, id: u64) -> Option<String> {
         let bytes = self.exes.get(&id)?;
         let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-        Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+        Some(executable(&bytes[..end]))
     }
 
     /// The waits of a slot.
@@ -180,6 +185,15 @@ impl Kernel {
         if slot != 0 && self.waits.set(&slot, &Histogram::EMPTY).is_ok() {
             let _full = self.slots.push(slot, 0);
         }
+    }
+
+    /// Says how many entries the map of books has, so that enough of it is left for the rests of new cgroups.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn reserve_books(&self, entries: u64) -> io::Result<()> {
+        let most = u64::from(self.books.capacity()) / 4 * 3;
+        self.control.set(&Control::EXE_BOOKS, &most.saturating_sub(entries))
     }
 
     /// What the kernel side could not keep so far, in the order of [`Loss::ALL`].

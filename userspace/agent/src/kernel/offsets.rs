@@ -45,7 +45,7 @@ pub fn resolve(btf: &Btf, wishes: Wishes<'_>) -> Result<Offsets, String> {
         let id = btf
             .enumerator("cgroup_subsys_id", &format!("{controller}_cgrp_id"))
             .ok_or_else(|| format!("the kernel's BTF has no cgroup controller {controller}"))?;
-        offsets.subsys_slot = id + 1;
+        offsets.subsys_slot = id.saturating_add(1);
     }
     offsets.hierarchy = wishes.hierarchy;
     let parameters = |name| btf.tracepoint(name).unwrap_or_default();

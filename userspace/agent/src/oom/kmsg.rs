@@ -62,7 +62,7 @@ impl Kmsg {
         self.by_call
     }
 
-    fn of(source: Option<Box<dyn Read + Send>>, board: Board) -> Self {
+    pub(super) fn of(source: Option<Box<dyn Read + Send>>, board: Board) -> Self {
         Self { source, board, joiner: Joiner::default(), next: None, lost: 0, buffer: vec![0; BUFFER], by_call: false }
     }
 

@@ -1,5 +1,7 @@
 //! OOM kills: the kernel's hook names the victim, its log says whose limit was enforced.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod kmsg;
 mod line;
 

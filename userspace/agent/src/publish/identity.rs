@@ -67,23 +67,20 @@ pub(super) fn identify_launcher(uid: &Arc<str>, machine: &Machine, list: &mut Ve
     identify_machine(&machine.vm, list);
 }
 
-/// The attributes of who ran while a virtual CPU waited; `None` stands for all who have no series of their own.
-pub(super) fn identify_culprit(identity: Option<&Identity>, list: &mut Vec<ResourceAttribute>) {
-    let (pod, container): (_, Arc<str>) = match identity {
-        None => (None, OTHER.into()),
-        Some(Identity::Named(meta)) => (Some(&meta.pod), Arc::clone(&meta.name)),
-        Some(Identity::Pod(pod)) => (Some(pod), "".into()),
-        Some(Identity::ByPath { container, pod }) => {
-            (None, container.as_ref().or(pod.as_ref()).map_or_else(|| "".into(), Arc::clone))
-        }
-        Some(Identity::Host) => (None, "_host".into()),
-        Some(Identity::Waiting) => (None, "_unknown".into()),
+/// The attributes of a container that ran while a virtual CPU waited.
+pub(super) fn identify_culprit(identity: &Identity, list: &mut Vec<ResourceAttribute>) {
+    let (pod, container): (_, Option<Arc<str>>) = match identity {
+        Identity::Named(meta) => (Some(&meta.pod), Some(Arc::clone(&meta.name))),
+        Identity::Pod(pod) => (Some(pod), None),
+        Identity::ByPath { container, pod } => (None, container.as_ref().or(pod.as_ref()).map(Arc::clone)),
+        Identity::Host => (None, Some("_host".into())),
+        Identity::Waiting => (None, None),
     };
     if let Some(pod) = pod {
         list.push(ResourceAttribute::label("podscope.culprit.namespace", Arc::clone(&pod.namespace)));
         list.push(ResourceAttribute::label("podscope.culprit.pod", Arc::clone(&pod.name)));
     }
-    if !container.is_empty() {
+    if let Some(container) = container {
         list.push(ResourceAttribute::label("podscope.culprit.container", container));
     }
 }

@@ -10,7 +10,7 @@ use containerd_client::services::v1::events_client::EventsClient;
 use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::{GetContainerRequest, ListTasksRequest, SubscribeRequest};
 use containerd_client::types::Envelope;
-use containerd_client::types::v1::Status as TaskStatus;
+use containerd_client::types::v1::{Process, Status as TaskStatus};
 use prost::Message;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -71,8 +71,7 @@ impl Containerd {
     pub(super) async fn pids(&mut self) -> Result<HashMap<String, u32>, RpcError> {
         let request = in_namespace(ListTasksRequest::default());
         let tasks = call("containerd Tasks.List", self.limit, self.tasks.list(request)).await?.tasks;
-        let alive = |task: &containerd_client::types::v1::Process| task.pid > 0 && task.status() != TaskStatus::Stopped;
-        Ok(tasks.into_iter().filter(alive).map(|task| (task.id, task.pid)).collect())
+        Ok(main_processes(tasks))
     }
 
     /// What the metadata store says about a container: `None` where it is unknown or belongs to no pod.
@@ -86,6 +85,11 @@ impl Containerd {
             Err(error) => Err(error),
         }
     }
+}
+
+pub(super) fn main_processes(tasks: Vec<Process>) -> HashMap<String, u32> {
+    let alive = |task: &Process| task.pid > 0 && task.status() != TaskStatus::Stopped;
+    tasks.into_iter().filter(alive).map(|task| (task.id, task.pid)).collect()
 }
 
 fn in_namespace<T>(message: T) -> Request<T> {
@@ -135,7 +139,7 @@ async fn subscribe(channel: Channel, shared: &Shared, mut settled: impl FnMut())
 }
 
 /// Nominates what an event is about.
-fn announce(envelope: &Envelope, shared: &Shared) {
+pub(super) fn announce(envelope: &Envelope, shared: &Shared) {
     let Some(event) = &envelope.event else { return };
     let body = event.value.as_slice();
     // Runtimes write the type with or without a host in front.

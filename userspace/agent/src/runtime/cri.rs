@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::{
-    Container, ContainerState, ContainerStatusRequest, ListContainersRequest, ListPodSandboxRequest, PodSandbox,
-    VersionRequest,
+    Container, ContainerState, ContainerStatusRequest, ContainerStatusResponse, ListContainersRequest,
+    ListPodSandboxRequest, PodSandbox, VersionRequest,
 };
 use serde::Deserialize;
 use tonic::transport::Channel;
@@ -64,12 +64,18 @@ impl Cri {
     pub(super) async fn started(&mut self, id: &str, with_pid: bool) -> Result<Started, RpcError> {
         let request = ContainerStatusRequest { container_id: id.to_owned(), verbose: with_pid };
         let answer = call("ContainerStatus", self.limit, self.client.container_status(request)).await?;
+        Ok(Started::of(answer))
+    }
+}
+
+impl Started {
+    pub(super) fn of(answer: ContainerStatusResponse) -> Self {
         let status = answer.status.unwrap_or_default();
         let at_ns = Some(nanoseconds(status.started_at)).filter(|at| *at > 0);
         // CRI-O goes on telling the process id of a container that has ended.
         let is_running = status.state() == ContainerState::ContainerRunning;
         let pid = answer.info.get("info").filter(|_| is_running).and_then(|info| verbose_pid(info));
-        Ok(Started { at_ns, pid })
+        Self { at_ns, pid }
     }
 }
 

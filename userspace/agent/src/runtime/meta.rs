@@ -1,11 +1,13 @@
 //! What is known about a container and its pod.
 //!
-//! Every text here was written by whoever made the pod, so each has a bound.
+//! Every text here was written by whoever made the pod, so each has a bound and is made harmless.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use k8s_cri::v1::{Container, PodSandbox};
+
+use crate::text::visible;
 
 /// Longest container id kept, bytes; runtimes use 64 hexadecimal digits.
 pub(super) const MAX_ID: usize = 128;
@@ -224,9 +226,9 @@ impl ContainerMeta {
     }
 }
 
-/// A text, cut at its bound between two characters.
+/// A text, cut at its bound between two characters, with what cannot be shown written out.
 fn text(value: &str) -> Arc<str> {
-    Arc::from(cut(value))
+    visible(cut(value).as_bytes()).into()
 }
 
 fn cut(value: &str) -> &str {
@@ -245,16 +247,16 @@ fn bounded_labels(labels: &HashMap<String, String>) -> (Labels, u32) {
     };
     let mut own: Vec<_> = labels.iter().filter(|(key, _)| !runtime_made(key)).collect();
     own.sort_unstable_by_key(|(key, _)| (!NEEDED.contains(&key.as_str()), key.len() > MAX_KEY, *key));
-    let mut kept: Vec<_> = own
+    let kept: Vec<_> = own
         .iter()
         .take(MAX_LABELS)
         .filter(|(key, _)| key.len() <= MAX_KEY)
         .map(|(key, value)| (*key, cut(value)))
         .collect();
-    kept.sort_unstable();
     let cut_values = kept.iter().filter(|(key, value)| labels[*key].len() > value.len()).count();
     let truncated = own.len() - kept.len() + cut_values;
-    let kept = kept.into_iter().map(|(key, value)| (Arc::from(key.as_str()), Arc::from(value))).collect();
+    let mut kept: Labels = kept.into_iter().map(|(key, value)| (visible(key.as_bytes()).into(), text(value))).collect();
+    kept.sort_unstable();
     (kept, u32::try_from(truncated).unwrap_or(u32::MAX))
 }
 

@@ -9,6 +9,8 @@ mod backoff;
 mod cache;
 mod containerd;
 mod cri;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod meta;
 mod rpc;
 mod socket;

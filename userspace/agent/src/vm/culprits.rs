@@ -15,6 +15,8 @@ pub struct Culprits {
     all: u64,
     /// What the published ones have grown by, all together.
     exported: u64,
+    /// Waits for which there is nobody to blame.
+    nobody: u64,
     of: HashMap<ContainerKey, Culprit>,
 }
 
@@ -26,6 +28,17 @@ struct Culprit {
     quiet: u32,
     known: bool,
     series: Option<Series>,
+}
+
+/// Who is blamed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Blamed {
+    /// A container.
+    Container(ContainerKey),
+    /// All containers without a series of their own.
+    Others,
+    /// Nobody ran, or nobody knows who did.
+    Unknown,
 }
 
 /// A published culprit.
@@ -42,6 +55,16 @@ impl Culprits {
     pub(super) fn take(&mut self, culprit: &ContainerKey, growth: u64) {
         self.all += growth;
         self.of.entry(culprit.clone()).or_default().growth += growth;
+    }
+
+    /// Takes waits in which nobody ran, or nobody knows who did.
+    pub(super) fn take_unknown(&mut self, growth: u64) {
+        self.nobody += growth;
+    }
+
+    /// A container is published under another name from now on, at zero.
+    pub(super) fn restart(&mut self, culprit: &ContainerKey) {
+        self.of.remove(culprit);
     }
 
     /// Ends a collection. `now` and `before`: this one and the one before it, ns since the Unix epoch.
@@ -72,14 +95,13 @@ impl Culprits {
         self.of.values_mut().for_each(|culprit| culprit.growth = 0);
     }
 
-    /// The published ones.
-    pub fn published(&self) -> impl Iterator<Item = (&ContainerKey, Series)> {
-        self.of.iter().filter_map(|(key, culprit)| Some((key, culprit.series?)))
-    }
-
-    /// Blame of all others, ns; none where nobody has any.
-    pub fn rest_ns(&self) -> Option<u64> {
-        (self.all > 0).then(|| self.all - self.exported)
+    /// What is published, with the machine's own zero for what is no container's.
+    pub fn published(&self, start_ns: u64) -> impl Iterator<Item = (Blamed, Series)> {
+        let sum = |waited_ns| Series { waited_ns, start_ns };
+        let others = (self.all > 0).then(|| (Blamed::Others, sum(self.all - self.exported)));
+        let nobody = (self.nobody > 0).then(|| (Blamed::Unknown, sum(self.nobody)));
+        let known = self.of.iter().filter_map(|(key, culprit)| Some((Blamed::Container(key.clone()), culprit.series?)));
+        known.chain(others).chain(nobody)
     }
 }
 
@@ -92,8 +114,13 @@ mod tests {
         ContainerKey::Container(number.to_string().into())
     }
 
-    fn all(culprits: &Culprits) -> u64 {
-        culprits.published().map(|(_, series)| series.waited_ns).sum::<u64>() + culprits.rest_ns().unwrap_or(0)
+    fn of_containers(culprits: &Culprits) -> Vec<(Blamed, Series)> {
+        culprits.published(1).filter(|(blamed, _)| *blamed != Blamed::Others).collect()
+    }
+
+    fn others(culprits: &Culprits) -> u64 {
+        let found = culprits.published(1).find(|(blamed, _)| *blamed == Blamed::Others);
+        found.map_or(0, |(_, series)| series.waited_ns)
     }
 
     #[test]
@@ -103,16 +130,38 @@ mod tests {
             culprits.take(&key(number), 100 - number as u64);
         }
         culprits.settle(20, 10);
-        assert_eq!(culprits.published().count(), MOST);
-        assert_eq!(culprits.rest_ns(), Some(100 - MOST as u64));
-        assert!(culprits.published().all(|(_, series)| series.start_ns == 10 && series.waited_ns > 0));
+        assert_eq!(of_containers(&culprits).len(), MOST);
+        assert_eq!(others(&culprits), 100 - MOST as u64);
+        assert!(of_containers(&culprits).iter().all(|(_, series)| series.start_ns == 10 && series.waited_ns > 0));
         for pass in 3..=PATIENCE as u64 + 3 {
             culprits.take(&key(MOST), 1);
             culprits.settle(pass * 10, pass * 10 - 10);
         }
-        let (_, late) = culprits.published().find(|(of, _)| **of == key(MOST)).unwrap();
-        assert_eq!((late.waited_ns, late.start_ns), (0, 10 * (u64::from(PATIENCE) + 3)));
-        assert_eq!(culprits.published().count(), 1, "those without a share have made room");
+        let late = (Blamed::Container(key(MOST)), Series { waited_ns: 0, start_ns: 10 * (u64::from(PATIENCE) + 3) });
+        assert_eq!(of_containers(&culprits), [late], "those without a share have made room");
+    }
+
+    #[test]
+    fn waits_without_a_culprit_are_a_series_of_their_own() {
+        let mut culprits = Culprits::default();
+        culprits.take_unknown(7);
+        culprits.settle(20, 10);
+        assert_eq!(
+            culprits.published(5).collect::<Vec<_>>(),
+            [(Blamed::Unknown, Series { waited_ns: 7, start_ns: 5 })]
+        );
+    }
+
+    #[test]
+    fn one_with_another_name_begins_anew() {
+        let mut culprits = Culprits::default();
+        culprits.take(&key(1), 7);
+        culprits.settle(20, 10);
+        culprits.restart(&key(1));
+        culprits.take(&key(1), 3);
+        culprits.settle(30, 20);
+        assert_eq!(of_containers(&culprits), [(Blamed::Container(key(1)), Series { waited_ns: 3, start_ns: 20 })]);
+        assert_eq!(others(&culprits), 0);
     }
 
     proptest! {
@@ -120,7 +169,7 @@ mod tests {
         #[test]
         fn nothing_is_lost_or_counted_twice(passes in prop::collection::vec(prop::collection::vec((0usize..20, 0u64..1000), 0..20), 1..200)) {
             let (mut culprits, mut taken, mut seen) = (Culprits::default(), 0, 0);
-            let mut before: HashMap<ContainerKey, Series> = HashMap::default();
+            let mut before: HashMap<Blamed, Series> = HashMap::default();
             let mut rest = 0;
             for (pass, shares) in passes.into_iter().enumerate() {
                 for (number, growth) in shares {
@@ -128,18 +177,18 @@ mod tests {
                     taken += growth;
                 }
                 culprits.settle(pass as u64 + 1, pass as u64);
-                for (key, series) in culprits.published() {
-                    let last = before.get(key).filter(|last| last.start_ns == series.start_ns).map_or(0, |last| last.waited_ns);
+                for (blamed, series) in of_containers(&culprits) {
+                    let last = before.get(&blamed).filter(|last| last.start_ns == series.start_ns).map_or(0, |last| last.waited_ns);
                     prop_assert!(series.waited_ns >= last);
                     seen += series.waited_ns - last;
                 }
-                let now = culprits.rest_ns().unwrap_or(0);
+                let now = others(&culprits);
                 prop_assert!(now >= rest);
                 seen += now - rest;
                 rest = now;
-                before = culprits.published().map(|(key, series)| (key.clone(), series)).collect();
+                before = of_containers(&culprits).into_iter().collect();
                 prop_assert_eq!(seen, taken);
-                prop_assert!(before.len() <= MOST && all(&culprits) <= taken);
+                prop_assert!(before.len() <= MOST);
             }
         }
     }

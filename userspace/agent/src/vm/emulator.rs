@@ -7,8 +7,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::text::visible;
+
 /// More than any command line that libvirt writes; what is beyond is left out.
 const MOST: u64 = 256 << 10;
+/// Bytes that are kept of one argument; names of guests are short, and what is beyond them is of no use here.
+const ARGUMENT: usize = 1024;
 
 /// A guest, as its emulator was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,11 +37,11 @@ impl Emulator {
 
     /// From NUL-terminated arguments; `None` where they name no guest.
     pub fn from_arguments(arguments: &[u8]) -> Option<Self> {
-        let arguments: Vec<_> = arguments.split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
+        let arguments: Vec<_> = arguments.split(|&byte| byte == 0).map(shown).collect();
         let mut found = Self::default();
         for pair in arguments.windows(2) {
             let Some(option) = pair[0].strip_prefix('-') else { continue };
-            let value = pair[1].as_ref();
+            let value = pair[1].as_str();
             match option.strip_prefix('-').unwrap_or(option) {
                 "name" => found.guest = named(value, "guest").unwrap_or_default().to_owned(),
                 "uuid" => found.uuid = Some(value.to_owned()),
@@ -53,6 +57,11 @@ impl Emulator {
     pub fn vm(&self) -> Option<(&str, &str)> {
         self.guest.split_once('_').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
     }
+}
+
+/// The beginning of an argument, with what cannot be shown written out: whoever runs the process has chosen it.
+fn shown(argument: &[u8]) -> String {
+    visible(&argument[..argument.len().min(ARGUMENT)])
 }
 
 /// A property of a list `key=value,…`.

@@ -20,7 +20,7 @@ use crate::attribution::{Attribution, Identity};
 use crate::publish::Names;
 use crate::runtime::{PodMeta, Vm};
 
-pub use culprits::{Culprits, Series};
+pub use culprits::{Blamed, Culprits, Series};
 pub use emulator::Emulator;
 pub use role::Role;
 pub use sums::Sums;
@@ -108,14 +108,21 @@ impl Machines {
         &self.vcpus
     }
 
-    /// Takes for how long virtual CPUs have waited after somebody else, as the kernel has it.
-    pub fn take_blame(&mut self, blame: &Blame, waited_ns: u64, accounting: &Accounting) {
-        let (Some(victim), Some(culprit)) = (accounting.owner(blame.victim), accounting.owner(blame.culprit)) else {
+    /// Takes for how long virtual CPUs have waited while somebody else ran, as the kernel has it.
+    ///
+    /// `owner`: whose a cgroup is; while that has no name yet, the blame waits.
+    pub fn take_blame<'a>(&mut self, blame: &Blame, waited_ns: u64, owner: impl Fn(u64) -> Option<&'a ContainerKey>) {
+        let machine = owner(blame.victim).and_then(|victim| self.by_container.get(victim));
+        let Some(machine) = machine.and_then(|key| self.machines.get_mut(key)) else { return };
+        let culprit = owner(blame.culprit);
+        if culprit.is_none() && blame.culprit != 0 {
             return;
-        };
-        let Some(machine) = self.by_container.get(victim).and_then(|key| self.machines.get_mut(key)) else { return };
-        let last = self.blames.insert(*blame, waited_ns).unwrap_or(0);
-        machine.culprits.take(culprit, waited_ns.saturating_sub(last));
+        }
+        let growth = waited_ns.saturating_sub(self.blames.insert(*blame, waited_ns).unwrap_or(0));
+        match culprit {
+            Some(culprit) => machine.culprits.take(culprit, growth),
+            None => machine.culprits.take_unknown(growth),
+        }
     }
 
     /// Forgets cgroups that are gone, and returns the kernel's entries that may go.
@@ -181,6 +188,7 @@ impl Machines {
     /// A container is published under another name from now on, at zero: so is its VM.
     pub fn restart(&mut self, container: &ContainerKey) {
         self.machines.retain(|_, machine| !machine.sums.has(container));
+        self.machines.values_mut().for_each(|machine| machine.culprits.restart(container));
     }
 
     fn take_container(&mut self, key: &ContainerKey, launcher: &Launcher, accounting: &Accounting, names: &Names) {

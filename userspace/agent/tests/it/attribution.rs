@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use xtask::rig::{Container, ContainerSpec, Pod, PodSpec, Qos, Rig};
 
-use crate::support::agent::Agent;
-use crate::support::kernel::{cpu_dir, enter, freeze, procs, thaw};
+use crate::support::agent::{Agent, command_inside};
+use crate::support::kernel::{Group, cpu_dir, enter, freeze, procs, thaw};
 use crate::support::page::Page;
 use crate::support::watch::Watch;
 use crate::support::{Host, eventually, pod, rig, script, turn, work};
@@ -110,6 +110,8 @@ async fn loses_nothing(agent: &Agent, container: &Container, trouble: impl Async
     assert!(own > 0.5, "it burned only {own} s");
     for metric in [CPU, "process_cpu_time_seconds_total", "podscope_executable_cpu_time_seconds_total"] {
         let published = grown.sum(metric, &id);
+        let off = (published / own - 1.0) * 100.0;
+        println!("conservation: of=steady {metric} cgroup={own:.6}s published={published:.6}s off={off:+.4}%");
         assert!((published - own).abs() < own * 0.001, "{metric}: {published} s, its cgroup: {own} s");
     }
     let unnamed = grown.sum(CPU, &[id[0], ("k8s_pod_name", "")]);
@@ -123,6 +125,24 @@ async fn steady(rig: &Rig) -> (Pod, Container) {
         .await
         .unwrap();
     (pod, container)
+}
+
+/// What a cgroup namespace hides is the paths of others in /proc; the agent takes ids and paths from the kernel.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_cgroup_namespace_hides_nothing() {
+    let _turn = turn().await;
+    let rig = rig().await;
+    let (pod, container) = steady(&rig).await;
+    let group = Group::new("private");
+    let agent = Agent::run_beside(&rig, command_inside(&group.0), &[]);
+    let own = std::fs::read_link(format!("/proc/{}/ns/cgroup", agent.pid())).unwrap();
+    assert_ne!(own, std::fs::read_link("/proc/self/ns/cgroup").unwrap());
+    loses_nothing(&agent, &container, async || agent.collections(3)).await;
+    // One that is younger than the agent.
+    let next = work(&pod, "next", "sleep 0").await;
+    eventually("a container that came later has its name", || {
+        is_named(&agent.page(), next.pid(), &pod, "steady", &next).then_some(())
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,11 +35,13 @@ fn a_wrong_flag_or_variable_is_exit_code_2_and_says_what_is_accepted() {
         (&["--interval", "0"][..], ("", ""), "between 0.1 and 3600"),
         (&["--nonsense"], ("", ""), "--nonsense"),
         (&["--without-probe", "nonsense"], ("", ""), "sched_switch"),
+        (&["--scheduling-detail", "some"], ("", ""), "on, off"),
         (&["--cri-socket", "tcp://127.0.0.1:1"], ("", ""), "unix://"),
         (&["--log-level", "podscope=nonsense"], ("", ""), "--log-level"),
         (&["--otlp-endpoint", "nonsense"], ("", ""), "nonsense"),
         (&["--otlp-endpoint", "http://127.0.0.1:1", "--otlp-protocol", "json"], ("", ""), "grpc"),
         (&[], ("PODSCOPE_INTERVAL", "soon"), "between 0.1 and 3600"),
+        (&[], ("PODSCOPE_SCHEDULING_DETAIL", "2"), "--scheduling-detail"),
         (&[], ("PODSCOPE_LISTEN", "nonsense"), "--listen"),
         (&[], ("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense"), "OTEL_EXPORTER_OTLP_ENDPOINT"),
     ] {

@@ -63,7 +63,11 @@ async fn short_processes_and_threads_killed_together_are_counted_once_and_in_ful
     let pod = pod(&rig, "short").await;
     let agent = Agent::beside(&rig, &[]);
     let short = script(&pod, "short", "podscope-load forks 3000; exec sleep 600").await;
-    let groups = "for i in $(seq 40); do podscope-load threads 8 60000 1 & usleep 10000; kill -9 $!; wait; done
+    let groups = "for i in $(seq 40); do
+            podscope-load threads 8 60000 1 &
+            until grep -q podscope-load /proc/$!/comm; do usleep 1000; done
+            usleep 10000; kill -9 $!; wait
+        done
         exec sleep 600";
     let killed = script(&pod, "killed", groups).await;
     // The longest wait of all tests: six seconds of work for two CPUs that others use as well.

@@ -6,14 +6,22 @@
 
 mod attribution;
 mod command_line;
+mod confined;
 mod conservation;
+mod corners;
+mod endpoint;
 mod faults;
+mod hostile;
 mod lives;
 mod machines;
+mod missing;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;
+mod pressure;
 mod process;
+#[path = "../support/mod.rs"]
+mod runtime_support;
 mod selection;
 mod stalls;
 mod support;

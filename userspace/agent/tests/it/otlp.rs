@@ -111,8 +111,10 @@ fn last_of(points: &[Point], container: &Container) -> BTreeMap<(Texts, String, 
 
 fn check_values(page: &Page, last: &BTreeMap<(Texts, String, Texts), Point>) {
     let mut compared = 0;
-    // Time goes on for a frozen container, and so does its pressure: its tasks are still waiting.
-    let stands = |point: &&Point| !point.metric.ends_with("uptime") && !point.metric.contains(".pressure.");
+    // Time goes on for a frozen container, and so does its pressure: its tasks are still waiting. And the kernel still
+    // frees what it holds of its memory.
+    let moves = ["uptime", ".pressure.time", ".memory.usage", ".memory.working_set"];
+    let stands = |point: &&Point| !moves.iter().any(|end| point.metric.ends_with(end));
     for point in last.values().filter(stands) {
         let published = on_page(page, point);
         let sent: Vec<Option<f64>> = point.values.iter().copied().map(Some).collect();

@@ -69,14 +69,20 @@ pub(crate) struct Came {
     pub request: ExportMetricsServiceRequest,
     /// The test header `x-key`.
     pub key: Option<String>,
+    /// Whether it was answered with success.
+    pub accepted: bool,
 }
 
 #[derive(Default)]
 struct State {
     script: Mutex<VecDeque<Act>>,
+    /// What is done once the script is at its end; all is taken where there is nothing.
+    standing: Mutex<Option<Act>>,
     /// Connections to be answered with these bytes and closed.
     broken: Mutex<VecDeque<Vec<u8>>>,
     came: Mutex<Vec<Came>>,
+    /// How many of those that came were read by [`Receiver::taken`].
+    read: Mutex<usize>,
 }
 
 /// Runs until it is dropped.
@@ -113,9 +119,21 @@ impl Receiver {
         self.state.script.lock().unwrap().push_back(act);
     }
 
+    /// Does this with every request that the script says nothing about.
+    pub(crate) fn always(&self, act: Option<Act>) {
+        *self.state.standing.lock().unwrap() = act;
+    }
+
     /// Answers the next connection with `bytes` and closes it.
     pub(crate) fn break_connection(&self, bytes: &[u8]) {
         self.state.broken.lock().unwrap().push_back(bytes.to_vec());
+    }
+
+    /// The requests that were answered with success since the last call.
+    pub(crate) fn taken(&self) -> Vec<ExportMetricsServiceRequest> {
+        let came = self.state.came.lock().unwrap();
+        let from = std::mem::replace(&mut *self.state.read.lock().unwrap(), came.len());
+        came[from..].iter().filter(|came| came.accepted).map(|came| came.request.clone()).collect()
     }
 
     /// What came so far.
@@ -165,8 +183,11 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, pro
 impl State {
     /// Notes a request and says what to do with it.
     fn came(&self, request: ExportMetricsServiceRequest, key: Option<String>) -> Act {
-        self.came.lock().unwrap().push(Came { at: Instant::now(), request, key });
-        self.script.lock().unwrap().pop_front().unwrap_or(Act::Partial(0, ""))
+        let scripted = self.script.lock().unwrap().pop_front().or_else(|| self.standing.lock().unwrap().clone());
+        let act = scripted.unwrap_or(Act::Partial(0, ""));
+        let accepted = matches!(act, Act::Partial(..));
+        self.came.lock().unwrap().push(Came { at: Instant::now(), request, key, accepted });
+        act
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Collector {
     folder: TempDir,
     grpc: u16,
     http: u16,
-    _child: Child,
+    child: Child,
 }
 
 impl Collector {
@@ -22,6 +22,17 @@ impl Collector {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (grpc, http) = (free_port(), free_port());
+        let child = Self::spawn(&folder, grpc, http).await;
+        Self { folder, grpc, http, child }
+    }
+
+    /// Ends it and starts it again, on the same ports, with nothing printed.
+    pub(crate) async fn restart(&mut self) {
+        self.child.kill().await.unwrap();
+        self.child = Self::spawn(&self.folder, self.grpc, self.http).await;
+    }
+
+    async fn spawn(folder: &TempDir, grpc: u16, http: u16) -> Child {
         let mut command = Command::new(program());
         command
             .args(["start", "--exporter", "blackhole", "--debug-log", "metrics", "--debug-log-verbosity", "detailed"])
@@ -37,7 +48,7 @@ impl Collector {
             let listens = || TcpStream::connect(("127.0.0.1", port)).ok();
             eventually("the collector's port", listens).await;
         }
-        Self { folder, grpc, http, _child: child }
+        child
     }
 
     /// Its endpoint for gRPC.

@@ -197,8 +197,12 @@ async fn what_was_known_survives_the_runtime_and_a_new_one_is_taken_up() {
     let place = place(limits, |_| {});
     let first = place.good();
     place.up().await;
-    let before = place.handle.get(APP);
-    assert!(matches!(&before, Lookup::Known(meta) if meta.pid.is_some()));
+    // When it was started is asked for apart, and comes last.
+    let whole = || match place.handle.get(APP) {
+        Lookup::Known(meta) => meta.started_at_ns.and(meta.pid).map(|_| meta),
+        _ => None,
+    };
+    let before = Lookup::Known(eventually("all of the container is known", whole).await);
     drop(first);
     place.reason("No such file").await;
     assert_eq!(place.handle.get(APP), before);

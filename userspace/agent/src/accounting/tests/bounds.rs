@@ -75,6 +75,27 @@ fn a_move_there_and_back_leaves_no_trace() {
 }
 
 #[test]
+fn processes_with_threads_that_came_and_went_leave_the_kernels_map_at_once() {
+    let mut machine = Machine::new(3, Deaths::BetweenCollections);
+    let group = machine.make(0);
+    machine.collect(&Default::default());
+    for _ in 0..10 {
+        machine.tick();
+        let pid = machine.kernel.fork(1, Some(group));
+        let thread = machine.kernel.thread(pid);
+        machine.kernel.run(thread, &amount(500), true);
+        for task in [thread, pid] {
+            machine.kernel.exit(task);
+            machine.kernel.close(task);
+        }
+    }
+    assert_eq!(machine.kernel.closed.len(), 10);
+    machine.collect(&Default::default());
+    assert_eq!(machine.kernel.closed.len(), 0);
+    machine.finish();
+}
+
+#[test]
 fn a_series_that_begins_with_its_process_has_the_threads_that_died_before_it_was_seen() {
     let mut machine = Machine::new(3, Deaths::BetweenCollections);
     let group = machine.make(0);

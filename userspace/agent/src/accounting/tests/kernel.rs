@@ -65,7 +65,7 @@ pub(super) struct Kernel {
     groups: BTreeMap<ProcessKey, Group>,
     attached: bool,
     books: HashMap<BookKey, Book>,
-    closed: BTreeMap<ProcessKey, Closed>,
+    pub(super) closed: BTreeMap<ProcessKey, Closed>,
     exes: HashMap<u64, u32>,
     /// Truth: since the agent watches.
     pub(super) burned: HashMap<Burner, Counters>,

@@ -13,6 +13,8 @@ use percent_encoding::percent_decode;
 use prost::Message;
 use tonic::Code;
 
+use crate::text::line;
+
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -169,10 +171,9 @@ fn with_message(what: String, message: &str) -> String {
     if message.is_empty() { what } else { format!("{what}: {message}") }
 }
 
-/// The beginning of a receiver's words as one printable line.
+/// The beginning of a receiver's words.
 fn clean(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
-    line.trim().to_owned()
+    line(text, 200)
 }
 
 #[cfg(test)]

@@ -157,9 +157,8 @@ impl Connection {
 async fn stream(target: &Target) -> Result<Pin<Box<dyn Stream>>, AttemptError> {
     let secure = target.uri.scheme_str() == Some("https");
     let host = target.uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let port = target.uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
     let connect = async {
-        let tcp = TcpStream::connect((host, port)).await?;
+        let tcp = TcpStream::connect((host, target.port())).await?;
         tcp.set_nodelay(true)?;
         Ok(tcp)
     };

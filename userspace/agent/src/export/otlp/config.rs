@@ -4,7 +4,7 @@
 //! Source: OpenTelemetry specification, "OTLP exporter configuration" and "Environment variables".
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -96,6 +96,20 @@ pub(super) enum Protocol {
     Grpc,
     /// OTLP/HTTP with protobuf bodies.
     Http,
+}
+
+impl Target {
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        let usual = if self.uri.scheme_str() == Some("https") { 443 } else { 80 };
+        self.uri.port_u16().unwrap_or(usual)
+    }
+
+    /// Certificates and keys, which are read for each connection.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let identity = self.tls.identity.iter().flat_map(|(cert, key)| [cert, key]);
+        self.tls.ca.iter().chain(identity).map(PathBuf::as_path)
+    }
 }
 
 impl fmt::Debug for Target {

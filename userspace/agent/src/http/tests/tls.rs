@@ -107,6 +107,7 @@ async fn a_handshake_that_hangs_is_cut_off() {
     // A record that promises more than ever comes.
     assert!(exchange(server.address, b"\x16\x03\x01\x02\x00\x01").await.is_empty());
     assert!(began.elapsed() >= QUICK.header_time);
+    server.refuses(Refusal::Handshake, 1).await;
 }
 
 /// As a secret is renewed: new files are used by the next connection, broken ones never.
@@ -146,7 +147,7 @@ async fn unusable_files_are_named() {
         (TlsFiles { key: at("other.key"), ..files.clone() }, "cannot serve TLS with certificate"),
         (TlsFiles { client_ca: Some(at("empty")), ..files.clone() }, "cannot read a certificate from"),
     ] {
-        let error = Server::bind(([127, 0, 0, 1], 0).into(), Some(broken)).await.unwrap_err().to_string();
+        let error = Server::bind(([127, 0, 0, 1], 0).into(), Some(broken)).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
 }

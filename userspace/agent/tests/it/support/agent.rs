@@ -1,7 +1,9 @@
 //! The agent's process.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,8 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use xtask::rig::Rig;
 
-use super::eventually;
 use super::page::Page;
+use super::{eventually, patience};
 
 /// Collections after which all that ended before the first of them is in the books and published.
 const SETTLING: u64 = 3;
@@ -32,9 +34,25 @@ pub(crate) struct End {
     pub(crate) log: String,
 }
 
+/// The agent's program: the one that was built with the tests, or the one that `PODSCOPE_TEST_AGENT` names, such as
+/// what `cargo xtask dist` has built.
+fn program() -> OsString {
+    std::env::var_os("PODSCOPE_TEST_AGENT").unwrap_or_else(|| env!("CARGO_BIN_EXE_podscope-agent").into())
+}
+
 /// The agent's program.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_podscope-agent"));
+    clean(Command::new(program()))
+}
+
+/// The agent's program in a cgroup, which it takes for the root of its own cgroup namespace.
+pub(crate) fn command_inside(group: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"echo $$ >"$0/cgroup.procs" && exec unshare --cgroup "$@""#]).arg(group).arg(program());
+    clean(command)
+}
+
+fn clean(mut command: Command) -> Command {
     // Only what a test says counts.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("PODSCOPE_")) {
         command.env_remove(name);
@@ -43,16 +61,27 @@ pub(crate) fn command() -> Command {
     command
 }
 
+/// A port of its own and two collections a second; as variables, so that a flag of the test goes before them.
+pub(crate) fn settings(command: &mut Command) {
+    command.env("PODSCOPE_LISTEN", "127.0.0.1:0").env("PODSCOPE_INTERVAL", (0.5 * f64::from(patience())).to_string());
+}
+
 impl Agent {
-    /// Starts an agent on a port of its own with two collections a second, and waits for the first of them.
+    /// Starts an agent on a port of its own with two collections a second, on a slow machine fewer, and waits for the
+    /// first of them.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let mut command = command();
-        // As variables, so that a flag of the test goes before them.
-        command
-            .env("PODSCOPE_LISTEN", "127.0.0.1:0")
-            .env("PODSCOPE_INTERVAL", "0.5")
-            .args(flags)
-            .stderr(Stdio::piped());
+        Self::run(command(), flags)
+    }
+
+    /// The same by a command that becomes [`command`]'s program.
+    pub(crate) fn run(mut command: Command, flags: &[&str]) -> Self {
+        settings(&mut command);
+        command.args(flags).stderr(Stdio::piped());
+        Self::launch(command)
+    }
+
+    /// Starts an agent by a command that pipes standard error, and waits until it is ready.
+    pub(crate) fn launch(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -71,6 +100,11 @@ impl Agent {
             let (_, rest) = said.split_once("serving http://")?;
             rest.split_once('/')?.0.parse().ok()
         });
+        Self::ready(child, address, log)
+    }
+
+    /// Waits until an agent is ready whose log is read by somebody else.
+    pub(crate) fn ready(child: Child, address: SocketAddr, log: Arc<Mutex<String>>) -> Self {
         let agent = Self { child, address, log };
         eventually("the agent is ready", || (agent.get("/readyz").0 == 200).then_some(()));
         agent
@@ -78,8 +112,13 @@ impl Agent {
 
     /// Starts an agent that asks the rig's containerd.
     pub(crate) fn beside(rig: &Rig, flags: &[&str]) -> Self {
+        Self::run_beside(rig, command(), flags)
+    }
+
+    /// The same by a command that becomes [`command`]'s program.
+    pub(crate) fn run_beside(rig: &Rig, command: Command, flags: &[&str]) -> Self {
         let socket = format!("unix://{}", rig.socket().display());
-        Self::start(&[&["--cri-socket", &socket], flags].concat())
+        Self::run(command, &[&["--cri-socket", &socket], flags].concat())
     }
 
     /// The agent's process id.

@@ -56,6 +56,28 @@ pub(crate) fn cpu_dir(path: &str) -> PathBuf {
     cgroup::dir("cpuacct", path)
 }
 
+/// A cgroup of the hierarchy that accounts CPU time; removed with this value.
+pub(crate) struct Group(pub(crate) PathBuf);
+
+impl Group {
+    /// Makes one of that name, and of this process alone.
+    pub(crate) fn new(name: &str) -> Self {
+        let dir = cpu_dir(&format!("/podscope-{name}-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Processes that have just ended leave a moment later.
+        let start = Instant::now();
+        while fs::remove_dir(&self.0).is_err() && start.elapsed() < Duration::from_secs(5) {
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 /// The processes in a cgroup folder, without those below it.
 pub(crate) fn procs(dir: &Path) -> Vec<u32> {
     let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();

@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, MutexGuard};
-use xtask::rig::{Container, ContainerSpec, Options, Pod, PodSpec, Rig};
+use xtask::rig::{Container, ContainerSpec, Driver, Options, Pod, PodSpec, Rig};
 
 /// How long anything may take that is only waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -22,6 +22,11 @@ pub(crate) async fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
+/// How many times as long everything takes here; set for emulated machines.
+pub(crate) fn patience() -> u32 {
+    std::env::var("PODSCOPE_TEST_PATIENCE").map_or(1, |factor| factor.parse().unwrap())
+}
+
 /// Waits until `check` gives a value; panics with `what` after a minute.
 pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -29,14 +34,16 @@ pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
         if let Some(value) = check() {
             return value;
         }
-        assert!(start.elapsed() < LIMIT, "not within {} s: {what}", LIMIT.as_secs());
+        let limit = LIMIT * patience();
+        assert!(start.elapsed() < limit, "not within {} s: {what}", limit.as_secs());
         sleep(POLL);
     }
 }
 
 /// A private containerd.
 pub(crate) async fn rig() -> Rig {
-    Rig::start(Options::default()).await.unwrap()
+    let driver = Driver::from_environment().unwrap();
+    Rig::start(Options { driver, ..Options::default() }).await.unwrap()
 }
 
 /// A pod of that name.

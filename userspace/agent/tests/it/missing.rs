@@ -1,7 +1,5 @@
-//! What fails is a state with its reason, and the rest goes on.
+//! What is missing from the start is a state with its reason, and the rest goes on. What fails later: `faults`.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -72,54 +70,4 @@ async fn signals_end_it_in_time_though_the_collector_hangs() {
         assert!(end.took < END, "{protocol} {signal:?}: {:?}", end.took);
         assert!(end.log.contains("did not reach"), "{}", end.log);
     }
-}
-
-/// Ids of the kernel programs that a process holds open.
-fn programs(pid: u32) -> BTreeSet<u32> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap().flatten();
-    let texts = entries.filter_map(|entry| fs::read_to_string(entry.path()).ok());
-    texts.filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())).collect()
-}
-
-/// Everything below the file system in which programs and maps are pinned.
-fn pinned() -> BTreeSet<std::path::PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![std::path::PathBuf::from("/sys/fs/bpf")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_type().unwrap().is_dir() {
-                folders.push(entry.path());
-            }
-            found.insert(entry.path());
-        }
-    }
-    found
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_it_leaves_nothing_and_begins_anew() {
-    let _turn = turn().await;
-    let rig = rig().await;
-    let pod = pod(&rig, "steady").await;
-    let container = work(&pod, "work", "spin 0").await;
-    let pinned_before = pinned();
-    let labels = [("container_id", container.id())];
-    let spun = |agent: &Agent| agent.page().get("podscope_container_process_cpu_time_seconds_total", &labels);
-
-    let agent = Agent::beside(&rig, &[]);
-    eventually("the spinner has burned some time", || spun(&agent).filter(|seconds| *seconds > 1.5));
-    let held = programs(agent.pid());
-    assert!(held.len() >= 10, "{held:?}");
-    let address = agent.address.to_string();
-    assert!(!agent.end(Signal::KILL).status.success());
-    eventually("the kernel has let the programs go", || {
-        let loaded: BTreeSet<u32> = aya::programs::loaded_programs().map(|program| program.unwrap().id()).collect();
-        held.is_disjoint(&loaded).then_some(())
-    });
-    assert_eq!(pinned(), pinned_before);
-
-    // The same address is free at once, and the counters know nothing of the time before.
-    let agent = Agent::beside(&rig, &["--listen", &address]);
-    let seconds = eventually("the container is published", || spun(&agent));
-    assert!(seconds < 1.5, "{seconds} s at the start");
 }

@@ -1,0 +1,130 @@
+//! The rows.
+
+use std::time::{Duration, Instant};
+
+use super::page::Measured;
+use crate::support::agent::Agent;
+use crate::support::eventually;
+
+/// What fails, and what comes of it.
+pub(crate) struct Row {
+    /// The name under which its measurement is kept.
+    pub(crate) id: &'static str,
+    pub(crate) dependency: &'static str,
+    /// What happens.
+    pub(crate) fault: &'static str,
+    /// Sources in `/status`, their state and a piece of the reason.
+    pub(crate) shown: &'static [(&'static str, &'static str, &'static str)],
+    pub(crate) lost: &'static str,
+}
+
+macro_rules! rows {
+    ($($id:ident = $dependency:literal, $fault:literal, $shown:expr, $lost:literal;)*) => {
+        $(pub(crate) const $id: Row = Row {
+            id: stringify!($id),
+            dependency: $dependency,
+            fault: $fault,
+            shown: &$shown,
+            lost: $lost,
+        };)*
+        /// Every row.
+        pub(crate) const ROWS: &[Row] = &[$($id),*];
+    };
+}
+
+rows! {
+    RUNTIME_STOPS = "containerd", "is stopped, and started again",
+        [("runtime", "absent", "mount the socket or pass --cri-socket"), ("containerd", "absent", "no runtime answers")],
+        "nothing: names once known stay; a container that begins meanwhile has only its ids until containerd is back";
+    RUNTIME_FREEZES = "containerd", "is frozen (SIGSTOP) when a container begins",
+        [("runtime", "absent", "no answer within 5s")],
+        "nothing; the new container waits 10 s for its name and then has only its ids";
+    RUNTIME_SOCKET_REPLACED = "containerd", "its socket is replaced, the old connection falls silent",
+        [("runtime", "absent", "no answer within 5s")],
+        "nothing";
+    RUNTIME_CUT = "containerd", "its answers break off",
+        [("runtime", "absent", "containerd.sock")],
+        "nothing";
+    RUNTIME_GARBLED = "containerd", "its answers are garbled",
+        [("runtime", "absent", "containerd.sock")],
+        "nothing";
+    RUNTIME_OVERSIZED = "containerd", "an answer of 80 MB",
+        [("runtime", "absent", "OutOfRange")],
+        "nothing; the answer is not read, the bound is 64 MiB";
+    RUNTIME_NONSENSE = "containerd", "its answers are no protobuf",
+        [("runtime", "absent", "failed to decode")],
+        "nothing";
+
+    OTLP_REFUSED = "OTLP receiver", "refuses connections",
+        [("otlp", "absent", "refused")],
+        "resolution only";
+    OTLP_HANGS = "OTLP receiver", "takes connections and never answers",
+        [("otlp", "absent", "no answer within 1000 ms")],
+        "resolution only";
+    OTLP_SLOW = "OTLP receiver", "reads 5 kB a second",
+        [("otlp", "absent", "no answer within 1000 ms")],
+        "resolution only";
+    OTLP_CUT = "OTLP receiver", "its answers break off",
+        [("otlp", "absent", "error")],
+        "resolution only; what was taken before the break comes twice, with the same times";
+    OTLP_UNAVAILABLE = "OTLP receiver", "answers 503 or UNAVAILABLE",
+        [("otlp", "absent", "navailable: as scripted")],
+        "resolution only";
+    OTLP_THROTTLED = "OTLP receiver", "answers 429 with Retry-After: 2",
+        [("otlp", "absent", "429 Too Many Requests: as scripted")],
+        "resolution only; the pause is kept";
+    OTLP_PARTIAL = "OTLP receiver", "takes all but two points of each request",
+        [("otlp", "up", "")],
+        "the points that it refuses, counted as rejected; the next snapshot repeats the sums";
+    OTLP_GARBLED = "OTLP receiver", "its answers are garbled",
+        [("otlp", "absent", "invalid HTTP version parsed")],
+        "resolution only; what was taken comes twice, with the same times";
+    OTLP_WRONG_CA = "OTLP receiver", "shows a certificate of another authority",
+        [("otlp", "absent", "invalid peer certificate")],
+        "resolution only; nothing is sent to the stranger. The CA file is read again, without a restart";
+
+    LOG_FULL = "log", "its disk is full",
+        [("log", "absent", "No space left on device")],
+        "lines, counted as dropped";
+    LOG_STUCK = "log", "nobody reads its pipe",
+        [("log", "absent", "nobody reads standard error")],
+        "lines beyond 1,024 waiting ones, counted as dropped";
+    PROC_VANISHES = "/proc", "is unmounted",
+        [("proc", "absent", "No such file or directory")],
+        "descriptor counts and the agent's own memory meanwhile; no sum";
+    PROC_ENTRIES_VANISH = "/proc", "processes and their cgroup vanish while they are read",
+        [("proc", "up", ""), ("cgroup", "up", "")],
+        "nothing";
+    AGENT_KILLED = "the agent", "is killed (SIGKILL) at random moments",
+        [],
+        "what was used between its last collection and the first of the next agent. No program, map, link or pin is left; \
+         sums begin at zero with a new start time";
+}
+
+impl Row {
+    /// Waits until `/status` shows the fault, and returns how long that took since `began`.
+    pub(crate) fn seen(&self, agent: &Agent, began: Instant) -> Duration {
+        for (source, wanted, piece) in self.shown {
+            let shows = || {
+                let (state, reason) = agent.state("sources", source);
+                (state == *wanted && reason.contains(piece)).then_some(())
+            };
+            eventually(&format!("{}: {source} is {wanted} with `{piece}`", self.id), shows);
+            println!("fault: {} {source} {:?}", self.id, agent.state("sources", source));
+        }
+        began.elapsed()
+    }
+
+    /// Waits until all that was absent is up, and notes both times.
+    pub(crate) fn mended(&self, agent: &Agent, seen: Duration, mended: Instant) {
+        for (source, ..) in self.shown {
+            agent.becomes(source, "up");
+        }
+        self.passed(Some(seen), Some(mended.elapsed()));
+    }
+
+    /// Notes the times of a row whose test has passed.
+    pub(crate) fn passed(&self, seen: Option<Duration>, back: Option<Duration>) {
+        Measured::of(seen, back).keep(self.id);
+    }
+}

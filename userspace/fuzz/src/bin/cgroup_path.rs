@@ -1,0 +1,4 @@
+//! Paths of cgroups.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| podscope_agent::fuzzing::cgroup_path(data));
