@@ -168,6 +168,10 @@ metrics! {
     VM_BLOCKED_TIME = "podscope.vm.blocked.time", "s", Counter Double, Vm, Books, [VM_ROLE];
     /// Resident memory of the virtual machine's processes, hugetlb pages included, by what they are there for.
     VM_MEMORY_USAGE = "podscope.vm.memory.usage", "By", UpDownCounter Int, Vm, Memory, [VM_ROLE];
+    /// Memory of the virtual machine's processes by what they are there for and by what its pages are.
+    VM_MEMORY_KIND = "podscope.vm.memory.kind", "By", UpDownCounter Int, Vm, Memory, [VM_ROLE, MEMORY_KIND];
+    /// Largest resident memory that one of the virtual machine's processes has had, by what it is there for.
+    VM_MEMORY_PEAK = "podscope.vm.memory.peak", "By", Gauge Int, Vm, Memory, [VM_ROLE];
     /// Living processes of the virtual machine by what they are there for.
     VM_PROCESS_COUNT = "podscope.vm.process.count", "{process}", UpDownCounter Int, Vm, Task, [VM_ROLE];
     /// Memory that the guest was started with, by the emulator's arguments.

@@ -103,8 +103,7 @@ pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
             .int(id::PROCESS_MEMORY_USAGE, 0, memory.resident() * page)
             .int(id::PROCESS_MEMORY_VIRTUAL, 0, memory.virtual_size * page)
             .int(id::PROCESS_MEMORY_PEAK, 0, memory.peak * page);
-        let kinds = [memory.anonymous, memory.file, memory.shared, memory.swap, memory.hugetlb];
-        for (kind, pages) in kinds.into_iter().enumerate() {
+        for (kind, pages) in memory.kinds().into_iter().enumerate() {
             points.int(id::PROCESS_MEMORY_KIND, kind, pages * page);
         }
     }

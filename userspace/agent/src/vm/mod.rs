@@ -160,7 +160,7 @@ impl Machines {
                 self.by_tgid.insert(key.tgid, (key, Arc::clone(&launcher.key)));
             }
             if let Some(machine) = self.machines.get_mut(&launcher.key) {
-                machine.sums.count(role, process.memory.resident());
+                machine.sums.count(role, &process.memory);
             }
         }
         self.machines.retain(|_, machine| machine.seen == accounting.pass);

@@ -31,6 +31,11 @@ async fn launcher(rig: &Rig) -> Pod {
 
 /// QEMU under a name that says nothing, with a guest of two CPUs and 64 MiB whose firmware is one endless loop.
 fn emulator(dir: &Path) -> Host {
+    emulator_with(dir, &[])
+}
+
+/// The same with further arguments.
+fn emulator_with(dir: &Path, more: &[&str]) -> Host {
     // The processor begins 16 bytes before the end: a jump to itself.
     let mut firmware = vec![0xf4; 64 << 10];
     firmware[0xfff0..0xfff2].copy_from_slice(&[0xeb, 0xfe]);
@@ -42,7 +47,7 @@ fn emulator(dir: &Path) -> Host {
     let modules = "QEMU_MODULE_DIR=/usr/lib/x86_64-linux-gnu/qemu";
     let named = [modules, program, "-name", "guest=it_moon,debug-threads=on", "-uuid", GUEST, "-L", "/usr/share/qemu"];
     let guest = ["-machine", "pc,accel=tcg", "-m", "size=65536k", "-smp", "2,sockets=2", "-bios", rom];
-    Host::start("env", &[&named[..], &guest, &["-nodefaults", "-display", "none"]].concat())
+    Host::start("env", &[&named[..], &guest, &["-nodefaults", "-display", "none"], more].concat())
 }
 
 /// What all threads of a process have burned, seconds.
@@ -125,6 +130,58 @@ async fn a_machines_processes_are_accounted_by_what_they_are_there_for() {
     let pid = emulator.pid().to_string();
     let process = after.one("process_memory_usage_bytes", &[&role("emulator")[..], &[("process_pid", &pid)]].concat());
     assert_eq!(process, memory, "the process has the machine's labels too");
+}
+
+/// The host has so many huge pages of 2 MiB more; until the end of this value.
+struct HugePages {
+    before: u64,
+}
+
+impl HugePages {
+    const FILE: &str = "/proc/sys/vm/nr_hugepages";
+
+    fn reserve(count: u64) -> Self {
+        let read = || fs::read_to_string(Self::FILE).unwrap().trim().parse::<u64>().unwrap();
+        let before = read();
+        fs::write(Self::FILE, (before + count).to_string()).unwrap();
+        let pages = Self { before };
+        assert_eq!(read(), before + count, "the host has not enough memory in one piece for {count} huge pages");
+        pages
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        let _ = fs::write(Self::FILE, self.before.to_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_on_huge_pages_does_not_look_empty() {
+    let _turn = turn().await;
+    let rig = rig().await;
+    let agent = Agent::beside(&rig, &[]);
+    let pod = launcher(&rig).await;
+    let compute = script(&pod, "compute", LAUNCHER).await;
+    let _pages = HugePages::reserve(32);
+    let memory = "memory-backend-memfd,id=huge,size=64M,hugetlb=on,hugetlbsize=2M,prealloc=on";
+    let emulator = emulator_with(rig.dir(), &["-object", memory, "-machine", "memory-backend=huge"]);
+    adopt(&compute, emulator.pid());
+    let huge = || keyed(emulator.pid(), "status", "HugetlbPages") as f64 * 1024.0;
+    eventually("the guest's memory is there", || (huge() >= f64::from(64 << 20)).then_some(()));
+
+    let role: Labels<'_> = &[("podscope_vm_name", "moon"), ("podscope_vm_role", "emulator")];
+    eventually("the guest is seen", || agent.page().get(MEMORY, role));
+    let page = agent.settled();
+    let kind = |name| page.one("podscope_vm_memory_kind_bytes", &[role, &[("podscope_memory_kind", name)]].concat());
+    let resident = ["VmRSS", "VmHWM"].map(|key| keyed(emulator.pid(), "status", key) as f64 * 1024.0);
+    assert_eq!(kind("hugetlb"), huge());
+    assert_eq!(kind("swap"), keyed(emulator.pid(), "status", "VmSwap") as f64 * 1024.0);
+    assert_eq!(["anonymous", "file", "shared", "hugetlb"].map(kind).iter().sum::<f64>(), page.one(MEMORY, role));
+    let off = page.one(MEMORY, role) - resident[0] - huge();
+    assert!(off.abs() < 2e6, "{off} B beside {} B resident", resident[0]);
+    let peak = page.one("podscope_vm_memory_peak_bytes", role);
+    assert!(peak >= page.one(MEMORY, role) && peak <= resident[1] + huge() + 2e6, "{peak} B");
 }
 
 /// Gives all pods together eight times as much of a CPU as a process of the host; ends with this value. More would
