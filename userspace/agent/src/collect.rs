@@ -146,7 +146,7 @@ impl Collector {
                     attribution.tree.remove(id, now);
                     accounting.remove_cgroup(id);
                 }
-                Event::Oom(oom) => self.oom_kills.take(oom, now),
+                Event::Oom(oom) => self.oom_kills.take(accounting.identify(oom), now),
             }
         }
     }
@@ -184,11 +184,11 @@ impl Collector {
         clock.end(1);
 
         let outcome = settle(accounting, attribution, now.monotonic_ns);
-        self.count_oom_kills(accounting, attribution, names, now.monotonic_ns);
         self.unnamed_groups = outcome.unowned_processes > 0;
         self.retire(accounting, &outcome, now.monotonic_ns);
         self.learn_names(accounting, names);
         self.follow_machines(accounting, attribution, names, now.monotonic_ns);
+        self.count_oom_kills(accounting, attribution, names, now.monotonic_ns);
         attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
@@ -224,8 +224,14 @@ impl Collector {
         for (oom, scope) in tracker.resolve(now, |cgroup| attribution.tree.path(cgroup).cloned()) {
             let owner = accounting.owner(oom.cgroup).cloned().unwrap_or(ContainerKey::Host);
             let name = names.get(&oom.exe).map_or(oom.comm.as_str(), |name| name);
-            let pages = oom.resident_pages;
-            tracing::warn!(pid = oom.pid, executable = name, pages, ?scope, ?owner, "the OOM killer ended a process");
+            let (pid, pages) = (oom.pid, oom.resident_pages);
+            match self.machines.count_oom_kill(&owner, oom.exe) {
+                Some((vm, role)) => {
+                    let (vm, role) = (format_args!("{}/{}", vm.namespace, vm.name), role.name());
+                    tracing::warn!(pid, executable = name, pages, ?scope, %vm, role, "the OOM killer ended a VM's process");
+                }
+                None => tracing::warn!(pid, executable = name, pages, ?scope, ?owner, "the OOM killer ended a process"),
+            }
             if let Some(container) = accounting.containers.get_mut(&owner)
                 && let Some(count) = container.oom_kills.get_mut(scope.combination())
             {

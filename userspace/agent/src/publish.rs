@@ -1,6 +1,7 @@
 //! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
 
 mod identity;
+mod machines;
 
 use std::collections::VecDeque;
 
@@ -17,10 +18,10 @@ use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
 use crate::detail::Detail;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
-use crate::vm::{Blamed, Machine, Machines, VcpuKey};
+use crate::vm::{Blamed, Machines, VcpuKey};
 
 pub use identity::rfc3339;
-use identity::{created_ns, exe_name, identify, identify_culprit, identify_launcher};
+use identity::{created_ns, exe_name, identify};
 
 /// The executable name of what has no series of its own.
 pub const OTHER: &str = "_other";
@@ -309,85 +310,6 @@ impl Publisher {
                 kernel_start_ns: pod.created_at_ns,
                 ended: false,
                 points: points::pod(figures, Some(now.unix_ns.saturating_sub(pod.created_at_ns))),
-            });
-        }
-    }
-
-    fn machines(
-        &mut self,
-        machines: &Machines,
-        attribution: &Attribution,
-        readings: &mut Readings,
-        now: &Moment,
-        to: &mut Vec<Resource>,
-    ) {
-        for (key, machine) in machines.all() {
-            let subject = Subject::Vm(Arc::clone(key), Arc::clone(&machine.vm.name));
-            let attributes = self.attributes_of(subject, now, |list| identify_launcher(key, machine, list));
-            to.push(Resource {
-                entity: Entity::Vm,
-                attributes,
-                start_ns: machine.sums.start_ns,
-                kernel_start_ns: machine.sums.start_ns,
-                ended: false,
-                points: machine.sums.points(machine.emulator.as_ref(), &machine.threads, self.page),
-            });
-            self.vcpus(key, machine, readings, now, to);
-            self.culprits(key, machine, attribution, now, to);
-        }
-    }
-
-    fn vcpus(
-        &mut self,
-        key: &Arc<str>,
-        machine: &Machine,
-        readings: &mut Readings,
-        now: &Moment,
-        to: &mut Vec<Resource>,
-    ) {
-        for (number, used) in machine.threads.vcpus() {
-            let points = points::vcpu(used, readings.vcpu_waits.remove(&(Arc::clone(key), number)));
-            let subject = Subject::Vcpu(Arc::clone(key), Arc::clone(&machine.vm.name), number);
-            let attributes = self.attributes_of(subject, now, |list| {
-                identify_launcher(key, machine, list);
-                list.push(ResourceAttribute::label_int("podscope.vm.vcpu.id", i64::from(number)));
-            });
-            to.push(Resource {
-                entity: Entity::Vcpu,
-                attributes,
-                start_ns: machine.sums.start_ns,
-                kernel_start_ns: machine.sums.start_ns,
-                ended: false,
-                points,
-            });
-        }
-    }
-
-    /// Who ran while virtual CPUs waited.
-    fn culprits(
-        &mut self,
-        key: &Arc<str>,
-        machine: &Machine,
-        attribution: &Attribution,
-        now: &Moment,
-        to: &mut Vec<Resource>,
-    ) {
-        for (blamed, series) in machine.culprits.published(machine.sums.start_ns) {
-            let attributes = self.attributes_of(Subject::Culprit(Arc::clone(key), blamed.clone()), now, |list| {
-                identify_launcher(key, machine, list);
-                match &blamed {
-                    Blamed::Container(culprit) => identify_culprit(attribution.identity(culprit), list),
-                    Blamed::Others => list.push(ResourceAttribute::label("podscope.culprit.container", OTHER)),
-                    Blamed::Unknown => list.push(ResourceAttribute::label("podscope.culprit.container", "_unknown")),
-                }
-            });
-            to.push(Resource {
-                entity: Entity::Culprit,
-                attributes,
-                start_ns: series.start_ns,
-                kernel_start_ns: series.start_ns,
-                ended: false,
-                points: points::culprit(series.waited_ns),
             });
         }
     }

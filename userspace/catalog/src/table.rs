@@ -174,6 +174,8 @@ metrics! {
     VM_MEMORY_PEAK = "podscope.vm.memory.peak", "By", Gauge Int, Vm, Memory, [VM_ROLE];
     /// Living processes of the virtual machine by what they are there for.
     VM_PROCESS_COUNT = "podscope.vm.process.count", "{process}", UpDownCounter Int, Vm, Task, [VM_ROLE];
+    /// Processes of the virtual machine that the kernel's OOM killer ended, by what they were there for.
+    VM_OOM_KILLS = "podscope.vm.oom.kills", "{kill}", Counter Int, Vm, Traced, [VM_ROLE];
     /// Memory that the guest was started with, by the emulator's arguments.
     VM_GUEST_MEMORY_SIZE = "podscope.vm.guest.memory.size", "By", Gauge Int, Vm, Proc;
     /// Virtual CPUs that the guest was started with, by the emulator's arguments.

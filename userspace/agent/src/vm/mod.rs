@@ -170,6 +170,14 @@ impl Machines {
         self.roles.retain(|(container, _), _| launchers.contains_key(container));
     }
 
+    /// Counts a process of a container that the OOM killer ended, and says whose it was and what it was there for.
+    pub fn count_oom_kill(&mut self, container: &ContainerKey, exe: u64) -> Option<(&Vm, Role)> {
+        let machine = self.machines.get_mut(self.by_container.get(container)?)?;
+        let role = self.roles.get(&(container.clone(), exe)).copied().unwrap_or(Role::Other);
+        machine.sums.count_oom_kill(role);
+        Some((&machine.vm, role))
+    }
+
     /// The virtual machines, by pod uid.
     pub fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Machine)> {
         self.machines.iter()

@@ -29,6 +29,7 @@ struct Sum {
     memory: Memory,
     /// Living processes of the running collection.
     processes: u64,
+    oom_kills: u64,
 }
 
 impl Sums {
@@ -58,6 +59,11 @@ impl Sums {
         sum.processes += 1;
     }
 
+    /// Counts a process that the OOM killer ended.
+    pub(super) fn count_oom_kill(&mut self, role: Role) {
+        self.by_role[role as usize].oom_kills += 1;
+    }
+
     /// Whether a container has a part in it.
     pub(super) fn has(&self, container: &ContainerKey) -> bool {
         self.credited.keys().any(|(of, _)| of == container)
@@ -79,7 +85,7 @@ impl Sums {
     pub fn points(&self, emulator: Option<&Emulator>, threads: &Threads, page: u64) -> Vec<Point> {
         let mut points = Points::default();
         for (role, sum) in self.by_role.iter().enumerate() {
-            if sum.processes == 0 && sum.used == Counters::ZERO {
+            if sum.processes == 0 && sum.used == Counters::ZERO && sum.oom_kills == 0 {
                 continue;
             }
             points
@@ -89,7 +95,8 @@ impl Sums {
                 .seconds(id::VM_BLOCKED_TIME, role, sum.used.blocked_ns)
                 .int(id::VM_MEMORY_USAGE, role, sum.memory.resident() * page)
                 .int(id::VM_MEMORY_PEAK, role, sum.memory.peak * page)
-                .int(id::VM_PROCESS_COUNT, role, sum.processes);
+                .int(id::VM_PROCESS_COUNT, role, sum.processes)
+                .int(id::VM_OOM_KILLS, role, sum.oom_kills);
             let kinds = sum.memory.kinds();
             for (kind, pages) in kinds.into_iter().enumerate() {
                 points.int(id::VM_MEMORY_KIND, role * kinds.len() + kind, pages * page);

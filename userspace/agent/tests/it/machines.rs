@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
-use xtask::rig::{Container, Pod, PodSpec, Rig, cgroup};
+use xtask::rig::{Container, ContainerSpec, Pod, PodSpec, Rig, cgroup};
 
 use crate::support::agent::Agent;
-use crate::support::kernel::{adopt, freeze, keyed, pin, proc_file, schedstat, thaw};
+use crate::support::kernel::{adopt, freeze, keyed, oom_kills, pin, proc_file, schedstat, thaw};
 use crate::support::page::{Labels, Page};
 use crate::support::{Host, eventually, pod, rig, running, script, turn, work};
 
@@ -182,6 +182,36 @@ async fn a_machine_on_huge_pages_does_not_look_empty() {
     assert!(off.abs() < 2e6, "{off} B beside {} B resident", resident[0]);
     let peak = page.one("podscope_vm_memory_peak_bytes", role);
     assert!(peak >= page.one(MEMORY, role) && peak <= resident[1] + huge() + 2e6, "{peak} B");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_emulator_is_killed_for_memory_is_named() {
+    let _turn = turn().await;
+    let rig = rig().await;
+    let agent = Agent::beside(&rig, &[]);
+    let pod = launcher(&rig).await;
+    // Takes more than there is, once it is told to.
+    let greedy = "(while [ ! -e /tmp/go ]; do sleep 0.1; done; exec podscope-load mem 256 0) &";
+    let spec = ContainerSpec::new("compute", ["sh", "-c", &format!("{greedy}\n{LAUNCHER}")]).memory_limit(64 << 20);
+    let compute = pod.container(spec).await.unwrap();
+    let emulator = emulator(rig.dir());
+    adopt(&compute, emulator.pid());
+    let kills = |role| {
+        let labels = [("podscope_vm_name", "moon"), ("podscope_vm_uid", VMI), ("podscope_vm_role", role)];
+        agent.page().get("podscope_vm_oom_kills_total", &labels)
+    };
+    eventually("the guest is seen", || (kills("emulator") == Some(0.0)).then_some(()));
+    // First of all, however little it has.
+    fs::write(format!("/proc/{}/oom_score_adj", emulator.pid()), "1000").unwrap();
+    let monitor = eventually("the launcher runs", || running(&compute, "/tmp/virt-launcher-monitor").first().copied());
+    fs::write(format!("/proc/{monitor}/root/tmp/go"), "").unwrap();
+    eventually("the emulator's end is counted", || (kills("emulator") == Some(1.0)).then_some(()));
+    // The greedy one has no less after it.
+    eventually("another end is counted", || (kills("other") == Some(oom_kills(&compute) as f64 - 1.0)).then_some(()));
+    assert!(oom_kills(&compute) > 1);
+    let log = agent.log();
+    let named = |line: &str| line.contains("vm=it/moon") && line.contains("role=\"emulator\"");
+    assert!(log.lines().any(named), "{log}");
 }
 
 /// Gives all pods together eight times as much of a CPU as a process of the host; ends with this value. More would
