@@ -8,12 +8,14 @@
 pub mod counters;
 pub mod event;
 pub mod histogram;
+pub mod kvm;
 pub mod offsets;
 pub mod task;
 
 pub use counters::{Book, BookKey, Closed, ClosedKey, Counters, Lives};
 pub use event::{CgroupEvent, EventHeader, EventKind, OomEvent};
 pub use histogram::Histogram;
+pub use kvm::{Isa, Kvm, KvmLayout, Reason};
 pub use offsets::Offsets;
 pub use task::{Blame, RecordKind, TaskFlags, TaskRecord, TaskState, Vcpu};
 

@@ -90,8 +90,12 @@ pub struct TaskState {
     pub ran_since: u64,
     /// Of a virtual CPU that was preempted: cgroup of the task that got its CPU; else 0.
     pub taken_by: u64,
+    /// Of a thread that has run a guest by KVM: 1 + number of the virtual CPU; else 0.
+    pub kvm_vcpu: u32,
+    /// Always 0.
+    pub pad: u32,
 }
-const _: () = assert!(size_of::<TaskState>() == 440);
+const _: () = assert!(size_of::<TaskState>() == 448);
 
 /// What a [`TaskRecord`] stands for.
 pub struct RecordKind;
@@ -152,8 +156,8 @@ pub struct TaskRecord {
     pub threads: u32,
     /// [`TaskState::changes`].
     pub changes: u32,
-    /// Always 0.
-    pub pad: u32,
+    /// [`TaskState::kvm_vcpu`].
+    pub kvm_vcpu: u32,
     /// `task_struct.comm`.
     pub comm: [u8; 16],
 }

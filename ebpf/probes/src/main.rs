@@ -10,6 +10,7 @@ mod books;
 mod cgroups;
 mod error;
 mod kernel;
+mod kvm;
 mod maps;
 mod memory;
 mod process;

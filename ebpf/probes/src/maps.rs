@@ -3,8 +3,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf};
 use podscope_abi::{
-    Blame, Book, BookKey, Cgroup, Closed, ClosedKey, Control, Counters, ExeName, Histogram, Loss, Offsets, TaskRecord,
-    Vcpu,
+    Blame, Book, BookKey, Cgroup, Closed, ClosedKey, Control, Counters, ExeName, Histogram, Kvm, KvmLayout, Loss,
+    Offsets, TaskRecord, Vcpu,
 };
 
 /// Filled by the loader before the programs are verified; every read of it is a constant to the verifier.
@@ -47,6 +47,14 @@ pub(crate) static VCPUS: HashMap<u32, Vcpu> = HashMap::with_max_entries(2048, 0)
 /// For how long virtual CPUs waited, ns, by who ran right before them.
 #[map]
 pub(crate) static BLAMES: HashMap<Blame, u64> = HashMap::with_max_entries(4096, 0);
+
+/// What KVM does for virtual CPUs, by the same slots as [`WAITS`].
+#[map]
+pub(crate) static KVM: Array<Kvm> = Array::with_max_entries(1024, 0);
+
+/// Where KVM's modules keep what is read; written by user space before it attaches to them.
+#[map]
+pub(crate) static KVM_LAYOUT: Array<KvmLayout> = Array::with_max_entries(1, 0);
 
 /// Names of executables by id.
 #[map]

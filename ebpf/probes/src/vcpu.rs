@@ -10,6 +10,7 @@ use podscope_abi::{Blame, Loss};
 use crate::books::add;
 use crate::error::{Error, lose};
 use crate::kernel::task::Task;
+use crate::kvm;
 use crate::maps::{BLAMES, VCPUS, offset};
 use crate::state::{TaskStateRef, find};
 
@@ -42,6 +43,7 @@ pub(crate) fn note_before(before: Task, task: Task) -> Result<(), Error> {
         let it = state.change();
         it.ran_before = cgroup_of(before);
         it.ran_since = before.last_arrival();
+        kvm::take_cpu(it.vcpu);
     }
     Ok(())
 }
@@ -66,6 +68,7 @@ pub(crate) fn switch_out(task: Task, state: TaskStateRef, waited: u64, preempted
         blame(it.cgroup, it.taken_by, waited - last);
     }
     it.taken_by = if preempted { cgroup_of(next) } else { 0 };
+    kvm::leave_cpu(it.vcpu);
 }
 
 /// None of the idle task.

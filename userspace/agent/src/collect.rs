@@ -170,6 +170,7 @@ impl Collector {
             self.machines.restart(&renamed);
         }
 
+        self.kernel.follow_kvm(now.monotonic_ns);
         accounting.begin(now);
         self.machines.begin();
         last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
@@ -394,10 +395,10 @@ impl Collector {
             }
         }
         self.figures.forget_unread(accounting.now.monotonic_ns);
-        match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup)) {
+        match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup), monotonic_ns()) {
             Ok(read) => {
                 last.entries[2] = read.cgroups;
-                (readings.waits, readings.vcpu_waits) = (read.by_container, read.by_vcpu);
+                (readings.waits, readings.vcpus) = (read.by_container, read.by_vcpu);
             }
             Err(error) => tracing::warn!("cannot list the cgroups: {error}"),
         }

@@ -19,6 +19,7 @@ use crate::cgroup::Figures;
 use crate::detail::Detail;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
 use crate::vm::{Blamed, Machines, VcpuKey};
+use crate::waits::VcpuFigures;
 
 pub use identity::rfc3339;
 use identity::{created_ns, exe_name, identify};
@@ -36,8 +37,8 @@ pub struct Readings {
     pub figures: HashMap<ContainerKey, Figures>,
     /// Run-queue waits by container.
     pub waits: HashMap<ContainerKey, Box<Histogram>>,
-    /// Run-queue waits by virtual CPU.
-    pub vcpu_waits: HashMap<VcpuKey, Box<Histogram>>,
+    /// What the kernel side keeps of virtual CPUs.
+    pub vcpus: HashMap<VcpuKey, VcpuFigures>,
 }
 
 /// Names of executables by id.

@@ -8,7 +8,7 @@ use podscope_abi::{Cgroup, Histogram, Vcpu};
 
 use crate::accounting::ContainerKey;
 use crate::kernel::Kernel;
-use crate::vm::{Machines, VcpuKey, VcpuThread};
+use crate::vm::{Machines, Run, VcpuKey, VcpuThread};
 
 /// How long the slot of a retired cgroup rests before another one gets it: a task that died in it may still close.
 const REST_NS: u64 = 60_000_000_000;
@@ -16,8 +16,31 @@ const REST_NS: u64 = 60_000_000_000;
 /// A container's histogram.
 pub(crate) type ByContainer = HashMap<ContainerKey, Box<Histogram>>;
 
-/// A virtual CPU's histogram.
-pub(crate) type ByVcpu = HashMap<VcpuKey, Box<Histogram>>;
+/// What the kernel side keeps of a virtual CPU.
+#[derive(Clone, Debug)]
+pub struct VcpuFigures {
+    /// Its run-queue waits.
+    pub waits: Box<Histogram>,
+    /// How KVM has run it, where it does.
+    pub kvm: Option<Run>,
+}
+
+impl VcpuFigures {
+    const fn new(waits: Box<Histogram>) -> Self {
+        Self { waits, kvm: None }
+    }
+
+    /// Adds what stands in a slot.
+    fn add(&mut self, waits: &Histogram, kvm: Option<Run>) {
+        add(&mut self.waits, waits);
+        if let Some(kvm) = kvm {
+            self.kvm.get_or_insert_default().add(&kvm);
+        }
+    }
+}
+
+/// The same by virtual CPU.
+pub(crate) type ByVcpu = HashMap<VcpuKey, VcpuFigures>;
 
 /// What a reading found.
 #[derive(Debug, Default)]
@@ -52,10 +75,13 @@ pub(crate) struct Waits {
     vcpus: HashMap<u32, VcpuSlot>,
     /// Of virtual CPUs whose thread is gone.
     retired_vcpus: ByVcpu,
+    /// At the last reading.
+    last_runs: HashMap<VcpuKey, Run>,
 }
 
 impl Waits {
-    /// Reads all slots: the number of cgroups in the kernel's map, and the sum for each container.
+    /// Reads all slots: the number of cgroups in the kernel's map, and the sum for each container. `now`: monotonic,
+    /// ns.
     ///
     /// # Errors
     /// When the kernel's map cannot be listed.
@@ -63,6 +89,7 @@ impl Waits {
         &mut self,
         kernel: &mut Kernel,
         owner: impl Fn(u64) -> Option<&'a ContainerKey>,
+        now: u64,
     ) -> io::Result<Read> {
         let mut groups: Vec<(u64, Cgroup)> = Vec::new();
         let count = kernel.cgroups.for_each(|id, cgroup| groups.push((*id, *cgroup)))?;
@@ -78,9 +105,17 @@ impl Waits {
         for VcpuSlot { thread, container, slot } in self.vcpus.values() {
             if let Some(waits) = kernel.waits(*slot) {
                 add(entry(&mut sums, container), &waits);
-                add(entry(&mut by_vcpu, &thread.vcpu), &waits);
+                let run = kernel.kvm(*slot).map(|kvm| Run::of(&kvm, now));
+                figures(&mut by_vcpu, &thread.vcpu).add(&waits, run);
             }
         }
+        for (vcpu, figures) in &mut by_vcpu {
+            // What lasted at the last reading may have turned out to be something else.
+            if let (Some(run), Some(last)) = (&mut figures.kvm, self.last_runs.get(vcpu)) {
+                run.never_below(last);
+            }
+        }
+        self.last_runs = by_vcpu.iter().filter_map(|(vcpu, figures)| Some((vcpu.clone(), figures.kvm?))).collect();
         self.last = sums.clone();
         for (container, base) in &self.base {
             if let Some(sum) = sums.get_mut(container) {
@@ -106,7 +141,9 @@ impl Waits {
             let Some(VcpuSlot { thread, container, slot }) = self.vcpus.remove(&id) else { continue };
             if let Some(waits) = kernel.waits(slot) {
                 add(entry(&mut self.retired, &container), &waits);
-                add(entry(&mut self.retired_vcpus, &thread.vcpu), &waits);
+                // It has ended: nothing of it lasts.
+                let run = kernel.kvm(slot).map(|kvm| Run::of(&kvm, 0));
+                figures(&mut self.retired_vcpus, &thread.vcpu).add(&waits, run);
             }
             self.resting.push((now, slot));
         }
@@ -155,6 +192,10 @@ impl Waits {
             map.retain(|container, _| alive(container));
         }
     }
+}
+
+fn figures<'a>(sums: &'a mut ByVcpu, vcpu: &VcpuKey) -> &'a mut VcpuFigures {
+    sums.entry(vcpu.clone()).or_insert_with(|| VcpuFigures::new(Box::new(Histogram::EMPTY)))
 }
 
 fn entry<'a, K: Clone + Eq + Hash>(sums: &'a mut HashMap<K, Box<Histogram>>, key: &K) -> &'a mut Histogram {

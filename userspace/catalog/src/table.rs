@@ -181,6 +181,9 @@ metrics! {
     /// Virtual CPUs that the guest was started with, by the emulator's arguments.
     VM_VCPU_COUNT = "podscope.vm.vcpu.count", "{vcpu}", Gauge Int, Vm, Proc;
 
+    /// Exits of the machine's virtual CPUs from their guest by why, where KVM runs them.
+    VM_EXITS = "podscope.vm.exits", "{exit}", Counter Int, Vm, Traced, [VM_EXIT_REASON];
+
     /// CPU time of the emulator's threads, living and ended, by what they are there for.
     VM_THREAD_CPU_TIME = "podscope.vm.thread.cpu.time", "s", Counter Double, Vm, Task, [VM_THREAD_CLASS];
     /// Run-queue wait of the emulator's threads, living and ended, by what they are there for.
@@ -200,6 +203,11 @@ metrics! {
     VCPU_CONTEXT_SWITCHES = "podscope.vm.vcpu.context_switches", "{context_switch}", Counter Int, Vcpu, Task, [SWITCH_TYPE];
     /// Moves of the virtual CPU's thread to another CPU.
     VCPU_MIGRATIONS = "podscope.vm.vcpu.migrations", "{migration}", Counter Int, Vcpu, Task;
+
+    /// Exits of the virtual CPU from its guest, where KVM runs it.
+    VCPU_EXITS = "podscope.vm.vcpu.exits", "{exit}", Counter Int, Vcpu, Traced;
+    /// Time the virtual CPU was in its guest, on a CPU outside of it, polling while halted, or asleep while halted, where KVM runs it.
+    VCPU_STATE_TIME = "podscope.vm.vcpu.state.time", "s", Counter Double, Vcpu, Traced, [VCPU_STATE];
 
     /// Ready time of the machine's virtual CPUs by who ran meanwhile: the last on that CPU, before it whoever had taken it; their sum is all of it.
     CULPRIT_TIME = "podscope.vm.culprit.time", "s", Counter Double, Culprit, Traced;

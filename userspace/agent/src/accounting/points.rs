@@ -9,6 +9,8 @@ use super::process::Process;
 use super::split::CpuSplit;
 use crate::cgroup::Figures;
 use crate::snapshot::{Point, Value};
+use crate::vm::Run;
+use crate::waits::VcpuFigures;
 
 /// Collects points; they end up sorted as [`crate::snapshot::Resource::points`] asks.
 #[derive(Debug, Default)]
@@ -136,8 +138,8 @@ pub fn executable(executable: &Executable) -> Vec<Point> {
     points.finish()
 }
 
-/// A virtual CPU. `waits`: its run-queue waits, where it has a histogram of its own.
-pub fn vcpu(used: &Counters, waits: Option<Box<Histogram>>) -> Vec<Point> {
+/// A virtual CPU. `figures`: what the kernel side keeps of it, where it does.
+pub fn vcpu(used: &Counters, figures: Option<VcpuFigures>) -> Vec<Point> {
     let mut points = Points::default();
     points
         .seconds(id::VCPU_CPU_TIME, 0, used.run_ns)
@@ -146,8 +148,14 @@ pub fn vcpu(used: &Counters, waits: Option<Box<Histogram>>) -> Vec<Point> {
         .int(id::VCPU_CONTEXT_SWITCHES, 0, used.switches_voluntary)
         .int(id::VCPU_CONTEXT_SWITCHES, 1, used.switches_involuntary)
         .int(id::VCPU_MIGRATIONS, 0, used.migrations);
-    if let Some(waits) = waits {
+    if let Some(VcpuFigures { waits, kvm }) = figures {
         points.push(id::VCPU_READY, 0, Value::Histogram(waits));
+        if let Some(Run { exits, states }) = kvm {
+            points.int(id::VCPU_EXITS, 0, exits.iter().sum());
+            for (state, ns) in states.into_iter().enumerate() {
+                points.seconds(id::VCPU_STATE_TIME, state, ns);
+            }
+        }
     }
     points.finish()
 }

@@ -9,7 +9,7 @@ use super::{OTHER, Publisher, Readings, Subject};
 use crate::accounting::{Moment, points};
 use crate::attribution::Attribution;
 use crate::snapshot::{Resource, ResourceAttribute};
-use crate::vm::{Blamed, Machine, Machines};
+use crate::vm::{Blamed, Machine, Machines, Run};
 
 impl Publisher {
     pub(super) fn machines(
@@ -23,13 +23,14 @@ impl Publisher {
         for (key, machine) in machines.all() {
             let subject = Subject::Vm(Arc::clone(key), Arc::clone(&machine.vm.name));
             let attributes = self.attributes_of(subject, now, |list| identify_launcher(key, machine, list));
+            let run = exits(key, machine, readings);
             to.push(Resource {
                 entity: Entity::Vm,
                 attributes,
                 start_ns: machine.sums.start_ns,
                 kernel_start_ns: machine.sums.start_ns,
                 ended: false,
-                points: machine.sums.points(machine.emulator.as_ref(), &machine.threads, self.page),
+                points: machine.sums.points(machine.emulator.as_ref(), &machine.threads, run, self.page),
             });
             self.vcpus(key, machine, readings, now, to);
             self.culprits(key, machine, attribution, now, to);
@@ -45,7 +46,7 @@ impl Publisher {
         to: &mut Vec<Resource>,
     ) {
         for (number, used) in machine.threads.vcpus() {
-            let points = points::vcpu(used, readings.vcpu_waits.remove(&(Arc::clone(key), number)));
+            let points = points::vcpu(used, readings.vcpus.remove(&(Arc::clone(key), number)));
             let subject = Subject::Vcpu(Arc::clone(key), Arc::clone(&machine.vm.name), number);
             let attributes = self.attributes_of(subject, now, |list| {
                 identify_launcher(key, machine, list);
@@ -90,4 +91,13 @@ impl Publisher {
             });
         }
     }
+}
+
+/// Exits of all virtual CPUs of a machine; none where KVM runs none of them.
+fn exits(key: &Arc<str>, machine: &Machine, readings: &Readings) -> Option<Run> {
+    let figures = machine.threads.vcpus().filter_map(|(number, _)| readings.vcpus.get(&(Arc::clone(key), number)));
+    figures.filter_map(|figures| figures.kvm).reduce(|mut sum, run| {
+        sum.add(&run);
+        sum
+    })
 }

@@ -6,6 +6,7 @@
 mod culprits;
 mod emulator;
 mod role;
+mod run;
 mod sums;
 mod threads;
 
@@ -23,6 +24,7 @@ use crate::runtime::{PodMeta, Vm};
 pub use culprits::{Blamed, Culprits, Series};
 pub use emulator::Emulator;
 pub use role::Role;
+pub use run::Run;
 pub use sums::Sums;
 pub use threads::{Class, Threads};
 
@@ -91,6 +93,8 @@ impl Machines {
             && process.start == record.leader_start
             && let Some(sums) = self.machines.get_mut(machine)
             && let Class::Vcpu(number) = sums.threads.take(record, pass)
+            // The kernel side looks for no others.
+            && record.comm.starts_with(b"CPU ")
         {
             let vcpu = (Arc::clone(machine), number);
             let thread = VcpuThread { leader_start: record.leader_start, cgroup: record.cgroup, vcpu };

@@ -4,7 +4,7 @@ use foldhash::{HashMap, HashMapExt};
 use podscope_abi::Counters;
 use podscope_catalog::id;
 
-use super::{Emulator, Role, Threads};
+use super::{Emulator, Role, Run, Threads};
 use crate::accounting::ContainerKey;
 use crate::accounting::points::Points;
 use crate::accounting::process::Memory;
@@ -81,8 +81,9 @@ impl Sums {
         }
     }
 
-    /// The points of a machine; roles that it has never had are left out. `page`: bytes of a page.
-    pub fn points(&self, emulator: Option<&Emulator>, threads: &Threads, page: u64) -> Vec<Point> {
+    /// The points of a machine; roles that it has never had are left out. `run`: all its virtual CPUs, where KVM runs
+    /// them; `page`: bytes of a page.
+    pub fn points(&self, emulator: Option<&Emulator>, threads: &Threads, run: Option<Run>, page: u64) -> Vec<Point> {
         let mut points = Points::default();
         for (role, sum) in self.by_role.iter().enumerate() {
             if sum.processes == 0 && sum.used == Counters::ZERO && sum.oom_kills == 0 {
@@ -105,6 +106,9 @@ impl Sums {
         threads.points(&self.by_role[Role::Emulator as usize].used, &mut points);
         if let Some(emulator) = emulator {
             points.known(id::VM_GUEST_MEMORY_SIZE, 0, emulator.memory).known(id::VM_VCPU_COUNT, 0, emulator.vcpus);
+        }
+        for (reason, exits) in run.iter().flat_map(|run| run.exits).enumerate() {
+            points.int(id::VM_EXITS, reason, exits);
         }
         points.finish()
     }
@@ -141,7 +145,7 @@ mod tests {
         sums.begin();
         sums.count(Role::Monitor, &Memory { anonymous: 3, hugetlb: 512, peak: 515, ..Memory::default() });
         sums.settle();
-        let points = sums.points(None, &Threads::default(), 4096);
+        let points = sums.points(None, &Threads::default(), None, 4096);
         let combinations: Vec<_> = points.iter().map(|p| (p.metric, usize::from(p.combination))).collect();
         assert_eq!(combinations.iter().filter(|(metric, _)| *metric == id::VM_MEMORY_USAGE).count(), 2);
         let hugetlb = points.iter().find(|p| p.metric == id::VM_MEMORY_KIND && p.combination == 4).unwrap();

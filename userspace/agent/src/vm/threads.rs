@@ -35,6 +35,14 @@ pub enum Class {
 impl Class {
     const COUNT: usize = 6;
 
+    /// The class of a thread: of one that has run a guest by KVM by that, else by its name.
+    pub fn of(record: &TaskRecord) -> Self {
+        match record.kvm_vcpu.checked_sub(1) {
+            Some(number) => Self::Vcpu(number),
+            None => Self::of_name(&record.comm),
+        }
+    }
+
     /// The class of a thread by its name (`task_struct.comm`, cut at 15 bytes).
     pub fn of_name(comm: &[u8]) -> Self {
         let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
@@ -87,7 +95,7 @@ impl Threads {
             self.last.retain(|_, last| last.pass == self.pass);
             (self.pass, self.living) = (pass, [0; Class::COUNT]);
         }
-        let class = Class::of_name(&record.comm);
+        let class = Class::of(record);
         let before = self.last.insert(record.pid, Last { since: record.since, pass });
         // Less than before: another thread has the id now, or the time until then has gone into a book.
         let before = before.map(|last| last.since).filter(|since| since.run_ns <= record.since.run_ns);
@@ -158,6 +166,8 @@ mod tests {
         }
         assert_eq!(Class::of_name(b"CPU 12/KVM\0\0rest"), Class::Vcpu(12));
         assert_eq!(Class::of_name(b"\xff\xfe"), Class::Emulator);
+        let unnamed = TaskRecord { kvm_vcpu: 4, ..TaskRecord::zeroed() };
+        assert_eq!(Class::of(&unnamed), Class::Vcpu(3), "KVM knows its number");
     }
 
     fn record(pid: u32, name: &str, run_ns: u64) -> TaskRecord {

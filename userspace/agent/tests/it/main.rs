@@ -12,6 +12,7 @@ mod corners;
 mod endpoint;
 mod faults;
 mod hostile;
+mod kvm;
 mod lives;
 mod machines;
 mod missing;
