@@ -381,7 +381,8 @@ mod tests {
         let counter = kernel.structure("counter", &[("count", int, 64)]);
         let mut btf = scanned(kernel);
         // The kernel's names, in the order in which they were first used.
-        let mut module = Types { known: "\0int\0count\0counter\0", count: 2, ..Types::default() };
+        let mut module = Types::default();
+        (module.known, module.count) = ("\0int\0count\0counter\0", 2);
         module.structure("guest", &[("own", counter, 128), ("count", int, 32)]);
         btf.add_types(&module.finish()).unwrap();
         let offset = |path| btf.member(path).map(|member| member.bit_offset);

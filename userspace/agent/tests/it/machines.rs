@@ -11,11 +11,11 @@ use crate::support::kernel::{adopt, freeze, keyed, oom_kills, pin, proc_file, sc
 use crate::support::page::{Labels, Page};
 use crate::support::{Host, eventually, pod, rig, running, script, turn, work};
 
-const VMI: &str = "3cbb32a1-f11c-4065-99e6-62ce670bff12";
+pub(crate) const VMI: &str = "3cbb32a1-f11c-4065-99e6-62ce670bff12";
 const GUEST: &str = "5d307ca9-b3ef-428c-8861-06e72d69f223";
-const NAME: &str = "virt-launcher-moon-x7k2p";
-const CPU: &str = "podscope_vm_cpu_time_seconds_total";
-const MEMORY: &str = "podscope_vm_memory_usage_bytes";
+pub(crate) const NAME: &str = "virt-launcher-moon-x7k2p";
+pub(crate) const CPU: &str = "podscope_vm_cpu_time_seconds_total";
+pub(crate) const MEMORY: &str = "podscope_vm_memory_usage_bytes";
 /// Programs with the names of KubeVirt's; the daemon works a little.
 const LAUNCHER: &str = "for name in virt-launcher-monitor virt-launcher virtqemud virtlogd; do
         cp $(which podscope-load) /tmp/$name
@@ -24,9 +24,17 @@ const LAUNCHER: &str = "for name in virt-launcher-monitor virt-launcher virtqemu
     exec /tmp/virt-launcher-monitor sleep 0";
 
 /// A pod as KubeVirt makes it.
-async fn launcher(rig: &Rig) -> Pod {
+pub(crate) async fn launcher(rig: &Rig) -> Pod {
     let spec = PodSpec::new(NAME).namespace("it").label("kubevirt.io", "virt-launcher");
     rig.pod(spec.label("kubevirt.io/created-by", VMI).annotation("kubevirt.io/domain", "it_moon")).await.unwrap()
+}
+
+/// Firmware that is one endless loop.
+pub(crate) fn rom() -> Vec<u8> {
+    // The processor begins 16 bytes before the end: a jump to itself.
+    let mut firmware = vec![0xf4; 64 << 10];
+    firmware[0xfff0..0xfff2].copy_from_slice(&[0xeb, 0xfe]);
+    firmware
 }
 
 /// QEMU under a name that says nothing, with a guest of two CPUs and 64 MiB whose firmware is one endless loop.
@@ -36,22 +44,19 @@ fn emulator(dir: &Path) -> Host {
 
 /// The same with further arguments.
 fn emulator_with(dir: &Path, more: &[&str]) -> Host {
-    // The processor begins 16 bytes before the end: a jump to itself.
-    let mut firmware = vec![0xf4; 64 << 10];
-    firmware[0xfff0..0xfff2].copy_from_slice(&[0xeb, 0xfe]);
-    let (program, rom) = (dir.join("moon-engine"), dir.join("rom"));
-    fs::write(&rom, firmware).unwrap();
+    let (program, file) = (dir.join("moon-engine"), dir.join("rom"));
+    fs::write(&file, rom()).unwrap();
     fs::copy("/usr/bin/qemu-system-x86_64", &program)
         .expect("qemu-system-x86 must be installed: cargo xtask test does");
-    let (program, rom) = (program.to_str().unwrap(), rom.to_str().unwrap());
+    let (program, file) = (program.to_str().unwrap(), file.to_str().unwrap());
     let modules = "QEMU_MODULE_DIR=/usr/lib/x86_64-linux-gnu/qemu";
     let named = [modules, program, "-name", "guest=it_moon,debug-threads=on", "-uuid", GUEST, "-L", "/usr/share/qemu"];
-    let guest = ["-machine", "pc,accel=tcg", "-m", "size=65536k", "-smp", "2,sockets=2", "-bios", rom];
+    let guest = ["-machine", "pc,accel=tcg", "-m", "size=65536k", "-smp", "2,sockets=2", "-bios", file];
     Host::start("env", &[&named[..], &guest, &["-nodefaults", "-display", "none"], more].concat())
 }
 
 /// What all threads of a process have burned, seconds.
-fn burned(pid: u32) -> f64 {
+pub(crate) fn burned(pid: u32) -> f64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let run_time = |thread: fs::DirEntry| {
         let text = fs::read_to_string(thread.path().join("schedstat")).unwrap();
@@ -60,7 +65,7 @@ fn burned(pid: u32) -> f64 {
     threads.map(run_time).sum::<u64>() as f64 / 1e9
 }
 
-fn close(figure: f64, truth: f64, what: &str) {
+pub(crate) fn close(figure: f64, truth: f64, what: &str) {
     assert!((figure - truth).abs() <= 0.001 * truth + 0.004, "{what}: {figure}, in truth {truth}");
 }
 
@@ -240,7 +245,7 @@ impl Drop for Favour {
 }
 
 /// A thread of a process by its name.
-fn thread(pid: u32, name: &str) -> Option<u32> {
+pub(crate) fn thread(pid: u32, name: &str) -> Option<u32> {
     let named = |id: &u32| proc_file(pid, &format!("task/{id}/comm")).trim() == name;
     let ids = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
     ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(named)
@@ -299,7 +304,7 @@ async fn who_runs_while_a_virtual_cpu_is_ready_is_named() {
 }
 
 /// For how long a thread has waited for a CPU, seconds.
-fn wait_of(pid: u32, thread: u32) -> f64 {
+pub(crate) fn wait_of(pid: u32, thread: u32) -> f64 {
     let text = proc_file(pid, &format!("task/{thread}/schedstat"));
     text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() as f64 / 1e9
 }

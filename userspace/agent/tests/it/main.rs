@@ -13,6 +13,7 @@ mod endpoint;
 mod faults;
 mod hostile;
 mod kvm;
+mod libvirt;
 mod lives;
 mod machines;
 mod missing;
