@@ -89,6 +89,12 @@ impl Machines {
         if self.by_tgid.is_empty() || record.kind != RecordKind::TASK {
             return;
         }
+        if let Some(owner) = threads::owner_of_vhost(record)
+            && let Some((_, machine)) = self.by_tgid.get(&owner)
+            && let Some(machine) = self.machines.get_mut(machine)
+        {
+            machine.threads.take(record, pass);
+        }
         if let Some((process, machine)) = self.by_tgid.get(&record.tgid)
             && process.start == record.leader_start
             && let Some(sums) = self.machines.get_mut(machine)

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use foldhash::HashMap;
-use podscope_abi::{Counters, TaskRecord};
+use podscope_abi::{Counters, TaskFlags, TaskRecord};
 use podscope_catalog::id;
 
 use crate::accounting::points::Points;
@@ -71,12 +71,25 @@ impl Class {
     }
 }
 
+/// For which thread a vhost worker works, where that is a thread of the kernel: before Linux 6.4, and with v2 in no
+/// group of its machine's. Its name ends with the id of the thread that asked for it.
+pub(super) fn owner_of_vhost(record: &TaskRecord) -> Option<u32> {
+    if record.flags & TaskFlags::KERNEL == 0 {
+        return None;
+    }
+    let name = record.comm.strip_prefix(b"vhost-")?;
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    std::str::from_utf8(&name[..end]).ok()?.parse().ok()
+}
+
 /// What the threads of a machine's emulator have used.
 #[derive(Debug, Default)]
 pub struct Threads {
     /// By thread id: what the books lack of it, at the last collection.
     last: HashMap<u32, Last>,
     by_class: [Counters; Class::COUNT],
+    /// What of that threads of the kernel have used, which are not the emulator's.
+    outside: Counters,
     living: [u64; Class::COUNT],
     vcpus: BTreeMap<u32, Counters>,
     pass: u64,
@@ -102,6 +115,9 @@ impl Threads {
         let growth = record.since.since(&before.unwrap_or_default());
         self.by_class[class.index()].add(&growth);
         self.living[class.index()] += 1;
+        if record.flags & TaskFlags::KERNEL != 0 {
+            self.outside.add(&growth);
+        }
         if let Class::Vcpu(number) = class
             && (self.vcpus.len() < MOST_VCPUS || self.vcpus.contains_key(&number))
         {
@@ -117,6 +133,8 @@ impl Threads {
             sum.add(class);
             sum
         });
+        let mut all = *all;
+        all.add(&self.outside);
         for (index, used) in self.by_class.iter().enumerate() {
             let rest = all.since(&named);
             let used = if index == Class::Emulator.index() { &rest } else { used };
@@ -141,6 +159,7 @@ mod tests {
     use bytemuck::Zeroable;
 
     use super::*;
+    use crate::snapshot::Value;
 
     #[test]
     fn names_of_recorded_and_documented_threads() {
@@ -175,6 +194,21 @@ mod tests {
         record.comm[..name.len()].copy_from_slice(name.as_bytes());
         record.since.run_ns = run_ns;
         record
+    }
+
+    #[test]
+    fn a_worker_of_the_kernel_belongs_to_who_asked_for_it() {
+        let kernel = |name| TaskRecord { flags: TaskFlags::KERNEL, ..record(9, name, 1_500_000_000) };
+        assert_eq!(owner_of_vhost(&kernel("vhost-2382")), Some(2382));
+        assert_eq!(owner_of_vhost(&kernel("vhost-x")), None);
+        assert_eq!(owner_of_vhost(&record(9, "vhost-2382", 1)), None, "anybody may have this name");
+        let (mut threads, mut points) = (Threads::default(), Points::default());
+        threads.take(&record(1, "qemu", 2_000_000_000), 1);
+        threads.take(&kernel("vhost-1"), 1);
+        threads.points(&Counters { run_ns: 2_000_000_000, ..Counters::ZERO }, &mut points);
+        let times = points.finish().into_iter().filter(|point| point.metric == id::VM_THREAD_CPU_TIME);
+        let times: Vec<_> = times.map(|point| (point.combination, point.value)).collect();
+        assert_eq!(times, [(2, Value::Double(1.5)), (5, Value::Double(2.0))], "beside what the emulator has used");
     }
 
     #[test]
