@@ -11,8 +11,12 @@ use podscope_abi::{Isa, Kvm, KvmLayout, Reason};
 
 use crate::error::{Error, settle_quietly};
 use crate::kernel::{copied, current_task, now_ns};
-use crate::maps::{KVM, KVM_LAYOUT, offset};
+use crate::maps::{KVM, KVM_LAYOUT, KVM_REASONS, offset};
 use crate::state::{TaskStateRef, find_current};
+
+/// `ARM_EXCEPTION_IRQ` and `ARM_EXCEPTION_TRAP` (arch/arm64/include/asm/kvm_asm.h).
+const ARM_IRQ: u32 = 0;
+const ARM_TRAP: u32 = 2;
 
 /// `kvm_exit(unsigned int exit_reason, struct kvm_vcpu *vcpu, u32 isa)` on 5.10, `kvm_exit(struct kvm_vcpu *vcpu,
 /// u32 isa)` later; on arm64 `kvm_exit(int ret, unsigned int esr_ec, unsigned long vcpu_pc)`.
@@ -32,11 +36,10 @@ fn try_exit(ctx: &RawTracePointContext) -> Result<(), Error> {
         return Err(Error::NotCounted);
     }
     let kvm = kvm(slot)?;
-    let reason = Reason::of(layout.isa, code(layout, first, second));
-    if let Some(exits) = kvm.exits.get_mut(reason as usize) {
-        *exits += 1;
-    }
-    kvm.reason = reason;
+    let reason = KVM_REASONS.get(code(layout, first, second)).copied().unwrap_or(Reason::Other as u64);
+    let place = reason as usize & (Reason::PLACES - 1);
+    kvm.exits[place] += 1;
+    kvm.reason = place as u32;
     let now = now_ns();
     if kvm.in_guest == 1 {
         leave_guest(kvm, now);
@@ -66,8 +69,11 @@ fn is_code(first: u64) -> bool {
 #[inline(always)]
 fn code(layout: &KvmLayout, first: u64, second: u64) -> u32 {
     if layout.isa == Isa::ARM64 {
-        // ARM_EXCEPTION_TRAP; the others are interrupts and errors of the host.
-        return if first as u32 == 1 << 1 { second as u32 } else { u32::MAX };
+        return match first as u32 {
+            ARM_TRAP => second as u32,
+            ARM_IRQ => Isa::ARM64_INTERRUPT,
+            _ => u32::MAX,
+        };
     }
     if is_code(first) {
         return if layout.isa == Isa::VMX { first as u16 as u32 } else { first as u32 };

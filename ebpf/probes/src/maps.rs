@@ -4,7 +4,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf};
 use podscope_abi::{
     Blame, Book, BookKey, Cgroup, Closed, ClosedKey, Control, Counters, ExeName, Histogram, Kvm, KvmLayout, Loss,
-    Offsets, TaskRecord, Vcpu,
+    Offsets, Reason, TaskRecord, Vcpu,
 };
 
 /// Filled by the loader before the programs are verified; every read of it is a constant to the verifier.
@@ -55,6 +55,10 @@ pub(crate) static KVM: Array<Kvm> = Array::with_max_entries(1024, 0);
 /// Where KVM's modules keep what is read; written by user space before it attaches to them.
 #[map]
 pub(crate) static KVM_LAYOUT: Array<KvmLayout> = Array::with_max_entries(1, 0);
+
+/// [`Reason`] by the processor's code of an exit; written by user space.
+#[map]
+pub(crate) static KVM_REASONS: Array<u64> = Array::with_max_entries(Reason::CODES, 0);
 
 /// Names of executables by id.
 #[map]

@@ -44,8 +44,8 @@ attributes! {
     VM_THREAD_CLASS = "podscope.vm.thread.class" ["vcpu", "io", "vhost", "migration", "worker", "emulator"];
     /// Why a guest was left.
     VM_EXIT_REASON = "podscope.vm.exit.reason" [
-        "halt", "io", "mmio", "page_fault", "interrupt", "interrupt_window", "apic", "timer", "register",
-        "control_register", "cpuid", "hypercall", "pause", "exception", "other",
+        "other", "halt", "io", "mmio", "page_fault", "interrupt", "interrupt_window", "apic", "timer", "register",
+        "control_register", "cpuid", "hypercall", "pause", "exception",
     ];
     /// What a virtual CPU does; the time in which it is ready and waits for a CPU comes to it.
     VCPU_STATE = "podscope.vm.vcpu.state" ["guest", "host", "polling", "halted"];

@@ -12,6 +12,7 @@ use podscope_abi::{Isa, KvmLayout};
 
 use super::Kernel;
 use super::btf::{Btf, VMLINUX};
+use super::exits;
 use super::load::chain;
 use super::programs::{Hook, Program};
 use crate::status::{Board, Kind, State};
@@ -65,7 +66,10 @@ impl Kernel {
 
     fn attach_kvm(&mut self) -> Result<(), String> {
         let layout = layout()?;
-        self.kvm_layout.set(&0, &layout).map_err(|error| format!("cannot say where KVM keeps things: {error}"))?;
+        let told =
+            exits::codes(layout.isa).try_for_each(|(code, reason)| self.kvm_reasons.set(&code, &(reason as u64)));
+        let told = told.and_then(|()| self.kvm_layout.set(&0, &layout));
+        told.map_err(|error| format!("cannot say where KVM keeps things: {error}"))?;
         while let Some(program) = self.late.programs.last() {
             let Some(AyaProgram::RawTracePoint(it)) = self.ebpf.program_mut(program.name) else {
                 return Err("it is not part of the programs".to_owned());

@@ -102,6 +102,7 @@ impl Kernel {
             control: table(&mut ebpf, "CONTROL")?,
             kvm: table(&mut ebpf, "KVM")?,
             kvm_layout: table(&mut ebpf, "KVM_LAYOUT")?,
+            kvm_reasons: table(&mut ebpf, "KVM_REASONS")?,
             late: Late::new(&loaded, &options.board),
             slots,
             ebpf,

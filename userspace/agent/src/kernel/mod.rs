@@ -3,6 +3,7 @@
 
 pub mod btf;
 mod events;
+mod exits;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzz;
 mod klog;
@@ -52,6 +53,7 @@ pub struct Kernel {
     control: Table<u32, u64>,
     kvm: Table<u32, Kvm>,
     kvm_layout: Table<u32, KvmLayout>,
+    kvm_reasons: Table<u32, u64>,
     late: kvm::Late,
     slots: aya::maps::Queue<aya::maps::MapData, u32>,
     buffer: Vec<u64>,

@@ -14,18 +14,25 @@ pub struct Run {
 
 impl Run {
     const GUEST: usize = 0;
+    const HOST: usize = 1;
     const HALTED: usize = 3;
 
-    /// As the kernel side has it, with what lasts since: a guest that runs, a halt that has not ended. `now`:
-    /// monotonic, ns.
+    /// As the kernel side has it, with what lasts since it last entered or left its guest. `now`: monotonic, ns.
     pub fn of(kvm: &Kvm, now: u64) -> Self {
         let mut states = [kvm.guest_ns, kvm.host_ns, kvm.polled_ns, kvm.halted_ns];
         if kvm.in_guest == 1 {
             states[Self::GUEST] += now.saturating_sub(kvm.since);
-        } else if kvm.off_since != 0 && kvm.reason == Reason::Halt as u32 {
-            states[Self::HALTED] += now.saturating_sub(kvm.off_since);
+        } else {
+            let until = if kvm.off_since == 0 { now } else { kvm.off_since };
+            let away = until.saturating_sub(kvm.since);
+            states[Self::HOST] += away.saturating_sub(kvm.off_ns).saturating_sub(kvm.polled_since);
+            if kvm.off_since != 0 && kvm.reason == Reason::Halt as u32 {
+                states[Self::HALTED] += now.saturating_sub(kvm.off_since);
+            }
         }
-        Self { exits: kvm.exits, states }
+        let mut exits = [0; Reason::COUNT];
+        exits.copy_from_slice(&kvm.exits[..Reason::COUNT]);
+        Self { exits, states }
     }
 
     /// Adds another thread's sums.
@@ -53,10 +60,12 @@ mod tests {
         let kvm = Kvm { guest_ns: 10, halted_ns: 20, since: 100, ..Kvm::NONE };
         assert_eq!(Run::of(&Kvm { in_guest: 1, ..kvm }, 150).states, [60, 0, 0, 20]);
         let asleep = Kvm { off_since: 120, reason: Reason::Halt as u32, ..kvm };
-        assert_eq!(Run::of(&asleep, 150).states, [10, 0, 0, 50]);
+        assert_eq!(Run::of(&asleep, 150).states, [10, 20, 0, 50]);
         let elsewhere = Kvm { reason: Reason::Io as u32, ..asleep };
-        assert_eq!(Run::of(&elsewhere, 150).states, [10, 0, 0, 20], "the emulator waits for something");
-        assert_eq!(Run::of(&asleep, 0).states, [10, 0, 0, 20]);
+        assert_eq!(Run::of(&elsewhere, 150).states, [10, 20, 0, 20], "the emulator waits for something");
+        let back = Kvm { off_since: 0, off_ns: 5, polled_since: 4, ..asleep };
+        assert_eq!(Run::of(&back, 150).states, [10, 41, 0, 20]);
+        assert_eq!(Run::of(&asleep, 0).states, [10, 20, 0, 20], "the clock of the reader");
     }
 
     #[test]
