@@ -17,6 +17,7 @@ struct Generated {
 
 const GENERATED: &[Generated] = &[
     Generated { path: "METRICS.md", content: || Ok(podscope_catalog::reference::markdown()) },
+    Generated { path: "README.md", content: bench::readme },
     Generated { path: "docs/cost.md", content: bench::markdown },
     Generated { path: "docs/bench/cost.svg", content: bench::svg },
     Generated { path: records::PAGE, content: || Ok(records::page()) },

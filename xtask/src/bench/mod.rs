@@ -41,7 +41,7 @@ use self::report::{Measured, Report};
 use self::row::Row;
 use crate::{cmd, generate, repository};
 
-pub(crate) use self::page::markdown;
+pub(crate) use self::page::{markdown, readme};
 pub(crate) use self::picture::svg;
 
 /// The committed results.
@@ -58,12 +58,9 @@ pub struct Args {
     /// Also print the change against the committed results.
     #[arg(long)]
     compare: bool,
-    /// Also keep the results as those to commit, with the page and the picture made from them.
+    /// Also keep the results as those to commit, with the page, the picture and the README's table made from them.
     #[arg(long)]
     save: bool,
-    /// Also write the table into README.md, between its two bench marks.
-    #[arg(long)]
-    readme: bool,
 }
 
 /// Rows that are measured together.
@@ -134,9 +131,6 @@ pub fn bench(args: &Args) -> Result<()> {
     }
     if let Some(path) = &args.json {
         report.write(path)?;
-    }
-    if args.readme {
-        report.write_into(&repository().join("README.md"))?;
     }
     if args.save {
         kept.take(report);

@@ -1,8 +1,9 @@
 //! docs/cost.md: the committed results and instruction counts as a page.
 
 use std::fmt::Write;
+use std::fs;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::report::{Report, notes, table};
 use super::{RESULTS, picture};
@@ -24,6 +25,14 @@ const GUARD: &str = "
 | part | instructions |
 |---|---|
 ";
+
+/// README.md with its table between the two marks: the rows that have a target.
+pub(crate) fn readme() -> Result<String> {
+    let path = repository().join("README.md");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let report = Report::read(&repository().join(RESULTS))?;
+    report.written_into(&text).with_context(|| format!("{} has no marks for the table of bench", path.display()))
+}
 
 /// The page.
 pub(crate) fn markdown() -> Result<String> {

@@ -102,16 +102,11 @@ impl Report {
         aligned(&rows)
     }
 
-    /// Writes the table between the marks of a document; one without marks stays as it is.
-    pub(crate) fn write_into(&self, path: &Path) -> Result<()> {
-        let old = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        match between(&old, &self.text()) {
-            Some(new) => fs::write(path, new).with_context(|| format!("cannot write {}", path.display())),
-            None => {
-                println!("{} has no marks {BEGIN} and {END}: left as it is", path.display());
-                Ok(())
-            }
-        }
+    /// A document with the rows that have a target between its marks.
+    pub(crate) fn written_into(&self, document: &str) -> Option<String> {
+        let machine = self.families.values().next().map(|measured| measured.machine.to_string()).unwrap_or_default();
+        let rows = table(self.rows().filter(|row| !row.targets.is_empty()));
+        between(document, &format!("{rows}\nMeasured on {machine}.\n"))
     }
 }
 
