@@ -56,7 +56,7 @@ fn main() {
         ("cgroup_path", paths(&testdata.join("cgroup"))),
         ("configuration", text(&CONFIGURATIONS)),
         ("http_request", text(&REQUESTS)),
-        ("kernel_file", [files(&testdata.join("cgroup")), files(&testdata.join("proc"))].concat()),
+        ("kernel_file", ["cgroup", "proc", "node"].map(|folder| files(&testdata.join(folder))).concat()),
         ("kernel_log", log(&testdata.join("oom"))),
         ("ring_record", vec![records()]),
         ("runtime_answer", runtime.block_on(async { answers() })),

@@ -3,18 +3,21 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 use podscope_abi::{BookKey, Loss};
 
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::{Layout, Reader, scan};
+use crate::compat::kubevirt::Tracker;
 use crate::descriptors::{self, Schedule};
 use crate::figures::GroupFigures;
 use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
+use crate::node::Node;
 use crate::oom::{Kmsg, OomTracker};
 use crate::own::{OwnFigures, Usage};
-use crate::publish::{Names, Publisher, Readings};
+use crate::publish::{LayerFigures, Names, Publisher, Readings};
+use crate::runtime::Layer;
 use crate::snapshot::Snapshot;
 use crate::status::{Board, Kind, State};
 use crate::vm::Machines;
@@ -77,6 +80,16 @@ pub struct Collector {
     /// What was published last, for as long as anybody has it.
     published: Weak<Snapshot>,
     machines: Machines,
+    tracker: Option<Tracker>,
+    node: Node,
+}
+
+/// What is read besides the kernel's tables and the cgroups.
+pub struct Sources {
+    /// The kernel's log.
+    pub kmsg: Kmsg,
+    /// The node.
+    pub node: Node,
 }
 
 impl Collector {
@@ -88,7 +101,7 @@ impl Collector {
         publisher: Publisher,
         attribution: Attribution,
         limits: Limits,
-        kmsg: Kmsg,
+        Sources { kmsg, node }: Sources,
     ) -> Self {
         let shared =
             Shared { accounting: Accounting::new(limits), attribution, names: Names::default(), last: Last::default() };
@@ -110,7 +123,14 @@ impl Collector {
             usage: Usage::default(),
             published: Weak::new(),
             machines: Machines::default(),
+            tracker: None,
+            node,
         }
+    }
+
+    /// Also makes the resources of an older tool's page.
+    pub fn track(&mut self, tracker: Tracker) {
+        self.tracker = Some(tracker);
     }
 
     /// Says what has been published.
@@ -193,12 +213,18 @@ impl Collector {
         attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
-        let readings = self.read_groups(accounting, attribution, last);
-        clock.end(2);
+        // First of all, since it tells the names of block devices.
+        self.node.refresh(&now);
+        self.node.pods.refresh(accounting, attribution);
         self.count_descriptors(accounting, now.monotonic_ns);
         clock.end(3);
-        let resources =
+        let readings = self.read_groups(accounting, attribution, last);
+        clock.end(2);
+        let pods = attribution.runtime().pods();
+        let of_node = self.publisher.node(&self.node, &pods, accounting.processes.len() as u64, &now);
+        let mut resources =
             self.publisher.resources(accounting, attribution, names, &self.machines, &outcome.ended, readings);
+        resources.extend(of_node);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
         last.dropped = self.dropped(accounting, attribution);
@@ -213,7 +239,9 @@ impl Collector {
             }
             self.tasks_failed = failed;
         }
-        Ok(Snapshot { time_ns: now.unix_ns, resources, lingering })
+        let tracker = self.tracker.as_mut();
+        let tracked = tracker.map(|tracker| tracker.update(accounting, attribution, names, "/proc".as_ref()));
+        Ok(Snapshot { time_ns: now.unix_ns, resources, lingering, tracked: tracked.unwrap_or_default() })
     }
 
     /// Credits OOM kills to their containers, once it is known whose limit each enforced.
@@ -286,6 +314,7 @@ impl Collector {
 
     fn dropped(&self, accounting: &Accounting, attribution: &Attribution) -> Vec<(&'static str, u64)> {
         let runtime = attribution.runtime().stats();
+        let [devices, interfaces, filesystems] = self.node.dropped();
         vec![
             ("process", accounting.processes_dropped),
             ("ended_series", self.publisher.lingering_dropped),
@@ -296,6 +325,9 @@ impl Collector {
             ("label", runtime.truncated_labels),
             ("runtime_answer", runtime.malformed),
             ("runtime_request", runtime.requests_dropped),
+            ("device", devices),
+            ("interface", interfaces),
+            ("filesystem", filesystems),
         ]
     }
 
@@ -391,10 +423,19 @@ impl Collector {
                 && !readings.figures.contains_key(key)
             {
                 let figures = self.figures.read(&mut self.reader, key, path, accounting.now.monotonic_ns);
+                if let Some(cpus) = self.figures.cpus(key) {
+                    readings.cpus.insert(key.clone(), cpus);
+                }
+                for number in figures.disk.devices.iter().map(|device| device.number) {
+                    if let Some(name) = self.node.device_name(number) {
+                        readings.devices.entry(number).or_insert_with(|| Arc::clone(name));
+                    }
+                }
                 readings.figures.insert(key.clone(), figures);
             }
         }
         self.figures.forget_unread(accounting.now.monotonic_ns);
+        readings.layers = self.layers(attribution);
         match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup), monotonic_ns()) {
             Ok(read) => {
                 last.entries[2] = read.cgroups;
@@ -403,6 +444,19 @@ impl Collector {
             Err(error) => tracing::warn!("cannot list the cgroups: {error}"),
         }
         readings
+    }
+}
+
+impl Collector {
+    /// What containers have written over their images, and the file systems that hold it.
+    fn layers(&self, attribution: &Attribution) -> HashMap<Arc<str>, LayerFigures> {
+        let sizes = self.node.sizes();
+        let figures = |layer: &Layer| LayerFigures {
+            used: layer.used_bytes,
+            inodes: layer.inodes,
+            size: sizes.of_path(&layer.mountpoint).copied(),
+        };
+        attribution.runtime().layers().iter().map(|(id, layer)| (Arc::clone(id), figures(layer))).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod identity;
 mod machines;
+mod node;
 
 use std::collections::VecDeque;
 
@@ -17,6 +18,7 @@ use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Proc
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
 use crate::detail::Detail;
+use crate::node::Size;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
 use crate::vm::{Blamed, Machines, VcpuKey};
 use crate::waits::VcpuFigures;
@@ -35,10 +37,27 @@ const LINGERING: usize = 4096;
 pub struct Readings {
     /// By the container's or pod's own group.
     pub figures: HashMap<ContainerKey, Figures>,
+    /// CPUs' worth of time used of late, by the same.
+    pub cpus: HashMap<ContainerKey, f64>,
     /// Run-queue waits by container.
     pub waits: HashMap<ContainerKey, Box<Histogram>>,
     /// What the kernel side keeps of virtual CPUs.
     pub vcpus: HashMap<VcpuKey, VcpuFigures>,
+    /// What containers have written over their images, by container id.
+    pub layers: HashMap<Arc<str>, LayerFigures>,
+    /// Names of block devices by major and minor number.
+    pub devices: HashMap<(u32, u32), Arc<str>>,
+}
+
+/// What a container has written over its image, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayerFigures {
+    /// Bytes.
+    pub used: Option<u64>,
+    /// Files and folders.
+    pub inodes: Option<u64>,
+    /// The file system that holds it, where it is within reach.
+    pub size: Option<Size>,
 }
 
 /// Names of executables by id.
@@ -54,6 +73,9 @@ enum Subject {
     Vm(Arc<str>, Arc<str>),
     Vcpu(Arc<str>, Arc<str>, u32),
     Culprit(Arc<str>, Blamed),
+    Device(ContainerKey, (u32, u32)),
+    /// The node or a part of it, by name.
+    Part(Entity, Arc<str>),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.
@@ -206,12 +228,28 @@ impl Publisher {
                 figures,
                 cpu,
                 unaccounted_ns,
+                cpus: readings.cpus.get(key).copied(),
+                layer: match key {
+                    ContainerKey::Container(id) => readings.layers.get(id).copied(),
+                    _ => None,
+                },
                 waits: readings.waits.remove(key),
                 uptime_ns: created_ns.map(|created| now.unix_ns.saturating_sub(created)),
             },
         );
         let attributes = self.attributes_of(Subject::Container(key.clone()), now, |list| identify(identity, list));
         to.push(resource(Entity::Container, attributes, points));
+        for device in figures.iter().flat_map(|figures| figures.disk.devices.iter()) {
+            let (major, minor) = device.number;
+            let subject = Subject::Device(key.clone(), device.number);
+            let attributes = self.attributes_of(subject, now, |list| {
+                identify(identity, list);
+                let name = readings.devices.get(&device.number).map(Arc::clone);
+                let name = name.unwrap_or_else(|| format!("{major}:{minor}").into());
+                list.push(ResourceAttribute::label("system.device", name));
+            });
+            to.push(resource(Entity::ContainerDevice, attributes, points::device(device)));
+        }
         for (&exe, executable) in &container.executables {
             let name = exe_name(names, exe);
             let attributes = self.attributes_of(Subject::Executable(key.clone(), exe), now, |list| {
@@ -310,7 +348,11 @@ impl Publisher {
                 start_ns: pod.created_at_ns,
                 kernel_start_ns: pod.created_at_ns,
                 ended: false,
-                points: points::pod(figures, Some(now.unix_ns.saturating_sub(pod.created_at_ns))),
+                points: points::pod(
+                    figures,
+                    readings.cpus.get(&key).copied(),
+                    Some(now.unix_ns.saturating_sub(pod.created_at_ns)),
+                ),
             });
         }
     }
@@ -339,6 +381,7 @@ impl Publisher {
             | Subject::Executable(container, _)
             | Subject::Container(container)
             | Subject::Culprit(_, Blamed::Container(container))
+            | Subject::Device(container, _)
                 if container == key =>
             {
                 before.push(Arc::clone(attributes));

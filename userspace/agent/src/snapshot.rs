@@ -15,6 +15,16 @@ pub struct Snapshot {
     pub resources: Vec<Resource>,
     /// Series that ended a while ago and stay on `/metrics`, unchanged, until every scraper has seen them.
     pub lingering: Vec<Arc<Resource>>,
+    /// What only the page of an older tool shows ([`crate::compat`]).
+    pub tracked: Vec<Resource>,
+}
+
+impl Snapshot {
+    /// About as much memory as it takes, without what it shares with the snapshots before and after it.
+    pub fn bytes(&self) -> usize {
+        let of = |resource: &Resource| size_of::<Resource>() + resource.points.capacity() * size_of::<Point>();
+        size_of::<Self>() + self.resources.iter().map(of).sum::<usize>() + size_of_val(&*self.lingering)
+    }
 }
 
 /// An entity and its points.
@@ -26,7 +36,7 @@ pub struct Resource {
     pub attributes: Arc<Attributes>,
     /// Start of the sums the agent keeps for it, ns since the Unix epoch.
     pub start_ns: u64,
-    /// Start of the sums the kernel keeps for it ([`Source::Cgroup`]), ns since the Unix epoch.
+    /// Start of the sums the kernel keeps for it ([`Source::Cgroup`], [`Source::Kernel`]), ns since the Unix epoch.
     pub kernel_start_ns: u64,
     /// The last word of a series that has ended: sent over OTLP once, kept on `/metrics` for a while.
     pub ended: bool,
@@ -37,7 +47,7 @@ pub struct Resource {
 impl Resource {
     /// Start of a cumulative metric's sum, ns since the Unix epoch.
     pub fn start(&self, source: Source) -> u64 {
-        if source == Source::Cgroup { self.kernel_start_ns } else { self.start_ns }
+        if matches!(source, Source::Cgroup | Source::Kernel) { self.kernel_start_ns } else { self.start_ns }
     }
 }
 

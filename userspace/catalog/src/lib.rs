@@ -105,13 +105,31 @@ pub enum Entity {
     Vcpu,
     /// A container that ran while a virtual machine's CPUs waited.
     Culprit,
+    /// The node.
+    Node,
+    /// A block device of the node.
+    Device,
+    /// A network interface of the node.
+    Interface,
+    /// A file system of the node.
+    Filesystem,
+    /// A network interface of a pod.
+    PodInterface,
+    /// A volume of a pod.
+    Volume,
+    /// A block device as a container uses it.
+    ContainerDevice,
     /// The agent itself.
     Agent,
+    /// Processes that `--compat kubevirt` was told to track: those of one name in one pod.
+    KubevirtProcess,
+    /// The agent, standing in for the older tool.
+    KubevirtInfo,
 }
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 8] = [
+    pub const ALL: [Entity; 17] = [
         Entity::Process,
         Entity::Executable,
         Entity::Container,
@@ -119,7 +137,16 @@ impl Entity {
         Entity::Vm,
         Entity::Vcpu,
         Entity::Culprit,
+        Entity::Node,
+        Entity::Device,
+        Entity::Interface,
+        Entity::Filesystem,
+        Entity::PodInterface,
+        Entity::Volume,
+        Entity::ContainerDevice,
         Entity::Agent,
+        Entity::KubevirtProcess,
+        Entity::KubevirtInfo,
     ];
 
     /// Its name in the reference.
@@ -132,7 +159,16 @@ impl Entity {
             Entity::Vm => "vm",
             Entity::Vcpu => "vcpu",
             Entity::Culprit => "culprit",
+            Entity::Node => "node",
+            Entity::Device => "device",
+            Entity::Interface => "interface",
+            Entity::Filesystem => "filesystem",
+            Entity::PodInterface => "pod_interface",
+            Entity::Volume => "volume",
+            Entity::ContainerDevice => "container_device",
             Entity::Agent => "agent",
+            Entity::KubevirtProcess => "kubevirt_process",
+            Entity::KubevirtInfo => "kubevirt_info",
         }
     }
 
@@ -171,14 +207,59 @@ impl Entity {
             "podscope.vm.uid",
             "podscope.vm.vcpu.id",
         ];
+        const FILESYSTEM: &[&str] = &[
+            "k8s.node.name",
+            "system.device",
+            "system.filesystem.type",
+            "system.filesystem.mode",
+            "system.filesystem.mountpoint",
+        ];
+        const POD_INTERFACE: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "network.interface.name",
+        ];
+        const VOLUME: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "k8s.volume.name",
+            "k8s.volume.type",
+        ];
+        const CONTAINER_DEVICE: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "k8s.container.name",
+            "container.id",
+            "system.device",
+        ];
         let count = match self {
-            Entity::Agent => 1,
+            Entity::Agent | Entity::Node => 1,
             Entity::Pod | Entity::Vm => 6,
             Entity::Container => 8,
             Entity::Executable => 10,
             Entity::Process => 11,
             Entity::Vcpu => return VCPU,
             Entity::Culprit => return CULPRIT,
+            Entity::KubevirtProcess => return &["domain", "host", "process"],
+            Entity::KubevirtInfo => return &["branch", "goversion", "kubeversion", "revision", "version"],
+            Entity::Device => return &["k8s.node.name", "system.device"],
+            Entity::Interface => return &["k8s.node.name", "network.interface.name"],
+            Entity::Filesystem => return FILESYSTEM,
+            Entity::PodInterface => return POD_INTERFACE,
+            Entity::Volume => return VOLUME,
+            Entity::ContainerDevice => return CONTAINER_DEVICE,
         };
         ALL.split_at(count).0
     }
@@ -206,7 +287,29 @@ impl Entity {
                  are `_host`, containers beyond the bound `_other`. `_unknown`: the CPU was idle or waking up, the \
                  machine's own limit held it back, or it slept before and nobody knows who ran."
             }
+            Entity::Device => {
+                "A block device of the node; partitions, RAM disks and read-only loop devices are left out."
+            }
+            Entity::Interface => {
+                "A network interface of the node's own network namespace; the ends of pods' cables are left out."
+            }
+            Entity::Filesystem => {
+                "A local file system of the node, under the place where it is mounted first; those of the network and \
+                 those without a disk are left out."
+            }
+            Entity::PodInterface => {
+                "A network interface of a pod's own network namespace; pods of the host's network have none, and `lo` \
+                 is left out."
+            }
+            Entity::Volume => "A volume of a pod that is a file system of its own.",
+            Entity::ContainerDevice => "A block device as a container uses it, by the container's cgroup.",
+            Entity::Node => "The node: its kernel's own sums over everything that runs on it.",
             Entity::Agent => "The agent itself.",
+            Entity::KubevirtProcess => {
+                "Only with `--compat kubevirt`, on the address of its configuration: the tracked processes of one name \
+                 in one pod, under the names and labels of kubevirt-metrics-collector."
+            }
+            Entity::KubevirtInfo => "Only with `--compat kubevirt`: what stands in for kubevirt-metrics-collector.",
         }
     }
 }
@@ -226,6 +329,11 @@ pub enum Source {
     Proc,
     /// The cgroup's own files; such a counter started with the cgroup, not with the agent.
     Cgroup,
+    /// The kernel's files on the whole node or on a network namespace, such as /proc/stat; such a counter started with
+    /// the kernel or the namespace, not with the agent.
+    Kernel,
+    /// The container runtime.
+    Runtime,
     /// The agent's own bookkeeping.
     Agent,
 }
@@ -262,6 +370,8 @@ impl Source {
             Source::Memory => "address space",
             Source::Proc => "/proc",
             Source::Cgroup => "cgroup files",
+            Source::Kernel => "kernel files",
+            Source::Runtime => "container runtime",
             Source::Agent => "agent",
         }
     }

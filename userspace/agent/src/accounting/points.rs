@@ -7,14 +7,25 @@ use super::Container;
 use super::container::Executable;
 use super::process::Process;
 use super::split::CpuSplit;
-use crate::cgroup::Figures;
+use crate::cgroup::{DeviceIo, Figures};
+use crate::publish::LayerFigures;
 use crate::snapshot::{Point, Value};
 use crate::vm::Run;
 use crate::waits::VcpuFigures;
 
-/// Collects points; they end up sorted as [`crate::snapshot::Resource::points`] asks.
-#[derive(Debug, Default)]
+/// Points that a process has, at most: a list of them never grows.
+const MOST: usize = 32;
+
+/// Collects points; they end up sorted as [`crate::snapshot::Resource::points`] asks. What comes in the order of the
+/// catalogue costs least.
+#[derive(Debug)]
 pub struct Points(Vec<Point>);
+
+impl Default for Points {
+    fn default() -> Self {
+        Self(Vec::with_capacity(MOST))
+    }
+}
 
 impl Points {
     fn push(&mut self, metric: MetricId, combination: usize, value: Value) -> &mut Self {
@@ -64,18 +75,22 @@ impl Points {
         self.seconds(metric, 0, cpu.user_ns).seconds(metric, 1, cpu.system_ns)
     }
 
-    /// The additive counters of a process or of the rest of a container's processes.
-    fn counters(&mut self, sums: &Counters, cpu: &CpuSplit) -> &mut Self {
-        self.cpu(id::PROCESS_CPU_TIME, cpu)
-            .int(id::PROCESS_CONTEXT_SWITCHES, 0, sums.switches_voluntary)
+    fn switches_and_faults(&mut self, sums: &Counters) -> &mut Self {
+        self.int(id::PROCESS_CONTEXT_SWITCHES, 0, sums.switches_voluntary)
             .int(id::PROCESS_CONTEXT_SWITCHES, 1, sums.switches_involuntary)
             .int(id::PROCESS_PAGING_FAULTS, 0, sums.faults_minor)
             .int(id::PROCESS_PAGING_FAULTS, 1, sums.faults_major)
-            .int(id::PROCESS_DISK_IO, 0, sums.read_bytes)
+    }
+
+    fn disk(&mut self, sums: &Counters) -> &mut Self {
+        self.int(id::PROCESS_DISK_IO, 0, sums.read_bytes)
             .int(id::PROCESS_DISK_IO, 1, sums.write_bytes)
             .int(id::PROCESS_DISK_OPERATIONS, 0, sums.read_calls)
             .int(id::PROCESS_DISK_OPERATIONS, 1, sums.write_calls)
-            .seconds(id::PROCESS_RUN_QUEUE_WAIT_TIME, 0, sums.wait_ns)
+    }
+
+    fn delays(&mut self, sums: &Counters) -> &mut Self {
+        self.seconds(id::PROCESS_RUN_QUEUE_WAIT_TIME, 0, sums.wait_ns)
             .seconds(id::PROCESS_BLOCKED_TIME, 0, sums.blocked_ns)
             .int(id::PROCESS_CPU_MIGRATIONS, 0, sums.migrations)
             .seconds(id::PROCESS_RECLAIM_TIME, 0, sums.reclaim_ns)
@@ -92,15 +107,15 @@ impl Points {
     }
 }
 
-/// A published process. `page`: bytes of a page; `uptime_ns`: since its start.
+/// A published process, in the order of the catalogue. `page`: bytes of a page; `uptime_ns`: since its start.
 pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
     let mut points = Points::default();
-    if let Some(series) = &process.series {
-        points.counters(&series.published, &series.cpu);
+    let series = process.series.as_ref();
+    if let Some(series) = series {
+        points.cpu(id::PROCESS_CPU_TIME, &series.cpu);
     }
-    let memory = &process.memory;
-    points.int(id::PROCESS_THREAD_COUNT, 0, u64::from(process.threads)).seconds(id::PROCESS_UPTIME, 0, uptime_ns);
     if !process.kernel {
+        let memory = &process.memory;
         points
             .int(id::PROCESS_MEMORY_USAGE, 0, memory.resident() * page)
             .int(id::PROCESS_MEMORY_VIRTUAL, 0, memory.virtual_size * page)
@@ -109,18 +124,30 @@ pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
             points.int(id::PROCESS_MEMORY_KIND, kind, pages * page);
         }
     }
-    points.known(id::PROCESS_FILE_DESCRIPTOR_COUNT, 0, process.descriptors);
+    if let Some(series) = series {
+        points.switches_and_faults(&series.published);
+    }
+    points.int(id::PROCESS_THREAD_COUNT, 0, u64::from(process.threads));
+    if let Some(series) = series {
+        points.disk(&series.published);
+    }
+    points.known(id::PROCESS_FILE_DESCRIPTOR_COUNT, 0, process.descriptors).seconds(id::PROCESS_UPTIME, 0, uptime_ns);
+    if let Some(series) = series {
+        points.delays(&series.published);
+    }
     points.finish()
 }
 
 /// The processes of a container that are not published, as one.
 pub fn remainder(container: &Container, page: u64) -> Vec<Point> {
+    let sums = &container.remainder;
     let mut points = Points::default();
-    points.counters(&container.remainder, &container.remainder_cpu).int(
-        id::PROCESS_MEMORY_USAGE,
-        0,
-        container.remainder_pages * page,
-    );
+    points
+        .cpu(id::PROCESS_CPU_TIME, &container.remainder_cpu)
+        .int(id::PROCESS_MEMORY_USAGE, 0, container.remainder_pages * page)
+        .switches_and_faults(sums)
+        .disk(sums)
+        .delays(sums);
     points.finish()
 }
 
@@ -178,6 +205,10 @@ pub struct ContainerFigures<'a> {
     pub unaccounted_ns: Option<i64>,
     /// Run-queue waits of the container's cgroups together.
     pub waits: Option<Box<Histogram>>,
+    /// CPUs' worth of time used of late.
+    pub cpus: Option<f64>,
+    /// What it has written over its image.
+    pub layer: Option<LayerFigures>,
     /// Since the container started.
     pub uptime_ns: Option<u64>,
 }
@@ -207,6 +238,16 @@ pub fn container(container: &Container, more: ContainerFigures<'_>) -> Vec<Point
     if let Some(ns) = more.unaccounted_ns {
         points.double(id::CONTAINER_CPU_UNACCOUNTED, ns as f64 / 1e9);
     }
+    if let Some(cpus) = more.cpus {
+        points.double(id::CONTAINER_CPU_USAGE, cpus);
+    }
+    if let Some(LayerFigures { used, inodes, size }) = more.layer {
+        points
+            .known(id::CONTAINER_FILESYSTEM_USAGE, 0, used)
+            .known(id::CONTAINER_FILESYSTEM_INODES_USED, 0, inodes)
+            .known(id::CONTAINER_FILESYSTEM_CAPACITY, 0, size.map(|size| size.capacity()))
+            .known(id::CONTAINER_FILESYSTEM_AVAILABLE, 0, size.map(|size| size.available()));
+    }
     if let Some(figures) = more.figures {
         container_figures(&mut points, figures);
     }
@@ -225,6 +266,8 @@ fn container_figures(points: &mut Points, figures: &Figures) {
         .known(id::CONTAINER_MEMORY_USAGE, 0, memory.usage)
         .known(id::CONTAINER_MEMORY_WORKING_SET, 0, memory.working_set)
         .known(id::CONTAINER_MEMORY_RSS, 0, memory.rss)
+        .known(id::CONTAINER_MEMORY_CACHE, 0, memory.cache)
+        .known(id::CONTAINER_MEMORY_MAPPED, 0, memory.mapped)
         .known(id::CONTAINER_MEMORY_AVAILABLE, 0, available(figures))
         .known(id::CONTAINER_MEMORY_LIMIT, 0, figures.limits.memory)
         .known(id::CONTAINER_MEMORY_PEAK, 0, memory.peak)
@@ -236,12 +279,39 @@ fn container_figures(points: &mut Points, figures: &Figures) {
         .known(id::CONTAINER_DISK_IO, 1, disk.write_bytes)
         .known(id::CONTAINER_DISK_OPERATIONS, 0, disk.read_operations)
         .known(id::CONTAINER_DISK_OPERATIONS, 1, disk.write_operations);
+    for (list, bytes) in memory.lists.into_iter().enumerate() {
+        points.known(id::CONTAINER_MEMORY_LIST, list, bytes);
+    }
+    for (direction, count) in memory.charges.into_iter().enumerate() {
+        points.known(id::CONTAINER_MEMORY_CHARGES, direction, count);
+    }
+    if let Some(cpus) = figures.limits.cpu {
+        points.double(id::CONTAINER_CPU_LIMIT, cpus);
+    }
     pressure(points, id::CONTAINER_PRESSURE_TIME, figures);
 }
 
-/// A pod, from its own cgroup.
-pub fn pod(figures: &Figures, uptime_ns: Option<u64>) -> Vec<Point> {
+/// A block device as a container uses it.
+pub fn device(device: &DeviceIo) -> Vec<Point> {
     let mut points = Points::default();
+    for (kind, bytes) in device.bytes.into_iter().enumerate() {
+        points.int(id::CONTAINER_DEVICE_IO, kind, bytes);
+    }
+    for (kind, count) in device.operations.into_iter().enumerate() {
+        points.int(id::CONTAINER_DEVICE_OPERATIONS, kind, count);
+    }
+    for (kind, bytes) in device.waited_bytes.into_iter().flatten().enumerate() {
+        points.int(id::CONTAINER_DEVICE_WAITING, kind, bytes);
+    }
+    points.finish()
+}
+
+/// A pod, from its own cgroup. `cpus`: CPUs' worth of time used of late.
+pub fn pod(figures: &Figures, cpus: Option<f64>, uptime_ns: Option<u64>) -> Vec<Point> {
+    let mut points = Points::default();
+    if let Some(cpus) = cpus {
+        points.double(id::POD_CPU_USAGE, cpus);
+    }
     let memory = &figures.memory;
     points
         .known_seconds(id::POD_CPU_TIME, 0, figures.cpu.usage_ns)

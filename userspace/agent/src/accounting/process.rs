@@ -192,6 +192,10 @@ impl Process {
             self.threads = 0;
             self.memory = Memory { peak: self.memory.peak, ..Memory::default() };
         }
+        if self.last_pass != pass && closed.is_none_or(|closed| closed.ended_ns == 0) {
+            // It died while this collection read: what it had become by then comes with its closing, in the next one.
+            now = self.total;
+        }
         let owner = (self.cgroup, self.exe, self.changes);
         self.changed = std::mem::replace(&mut self.owner_before, owner) != owner && self.first_pass != pass;
         let before = self.total;

@@ -105,7 +105,7 @@ pub static GROUPS: &[Group] = &[
         calls: calls![SYS_bpf(When::OneOf(0, BPF))],
     },
     Group {
-        why: "read files, list folders, raise the number of files that may be open",
+        why: "read files, list folders, ask for sizes of file systems, raise the number of files that may be open",
         otlp: false,
         calls: calls![
             SYS_openat(When::Without(2, WRITING)),
@@ -117,6 +117,7 @@ pub static GROUPS: &[Group] = &[
             SYS_newfstatat,
             SYS_fstat,
             SYS_statx,
+            SYS_statfs,
             SYS_getdents64,
             SYS_readlinkat,
             SYS_faccessat,

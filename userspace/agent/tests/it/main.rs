@@ -6,6 +6,7 @@
 
 mod attribution;
 mod command_line;
+mod compat;
 mod confined;
 mod conservation;
 mod corners;
@@ -17,6 +18,7 @@ mod libvirt;
 mod lives;
 mod machines;
 mod missing;
+mod node;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;
