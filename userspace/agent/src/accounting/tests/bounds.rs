@@ -3,7 +3,7 @@
 use podscope_abi::{EXE_OTHER, EXES_PER_CGROUP};
 use proptest::prelude::*;
 
-use super::super::{ContainerKey, ProcessKey};
+use super::super::ContainerKey;
 use super::amount;
 use super::machine::{Act, Deaths, Machine};
 use crate::kernel::Oom;
@@ -64,8 +64,9 @@ fn a_victim_of_which_only_the_id_is_known_is_whom_the_last_collection_knew() {
     machine.collect(&Default::default());
     let identify = |oom| machine.accounting.identify(oom);
     let known = identify(Oom { pid, ..Oom::default() });
-    let process = &machine.accounting.processes[&ProcessKey { tgid: pid, start: known.leader_start }];
-    assert_eq!((known.tgid, known.cgroup, known.exe), (pid, process.cgroup, process.exe));
+    let (key, process) = machine.accounting.processes.iter().find(|(key, _)| key.tgid == pid).unwrap();
+    assert_eq!((known.tgid, known.leader_start), (pid, key.start));
+    assert_eq!((known.cgroup, known.exe), (process.cgroup, process.exe));
     assert_ne!(known.cgroup, 0);
     let unknown = Oom { pid: 4_000_000, ..Oom::default() };
     assert_eq!(identify(unknown.clone()), unknown);
