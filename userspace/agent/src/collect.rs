@@ -1,5 +1,7 @@
 //! The collection: everything is read, accounted, attributed and published, on wall-clock multiples of the interval.
 
+mod machines;
+
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -40,6 +42,8 @@ pub struct Shared {
     pub attribution: Attribution,
     /// Executables.
     pub names: Names,
+    /// Virtual machines.
+    pub machines: Machines,
     /// Figures of the last collection.
     pub last: Last,
 }
@@ -79,7 +83,6 @@ pub struct Collector {
     usage: Usage,
     /// What was published last, for as long as anybody has it.
     published: Weak<Snapshot>,
-    machines: Machines,
     tracker: Option<Tracker>,
     node: Node,
 }
@@ -103,8 +106,13 @@ impl Collector {
         limits: Limits,
         Sources { kmsg, node }: Sources,
     ) -> Self {
-        let shared =
-            Shared { accounting: Accounting::new(limits), attribution, names: Names::default(), last: Last::default() };
+        let shared = Shared {
+            accounting: Accounting::new(limits),
+            attribution,
+            names: Names::default(),
+            machines: Machines::default(),
+            last: Last::default(),
+        };
         Self {
             kernel,
             events,
@@ -122,7 +130,6 @@ impl Collector {
             descriptors: Schedule::default(),
             usage: Usage::default(),
             published: Weak::new(),
-            machines: Machines::default(),
             tracker: None,
             node,
         }
@@ -179,7 +186,7 @@ impl Collector {
         self.drain_events();
         let shared = Arc::clone(&self.shared);
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let Shared { accounting, attribution, names, last } = &mut *shared;
+        let Shared { accounting, attribution, names, machines, last } = &mut *shared;
         let mut clock = Phases::start();
         let now = now();
         self.scan_groups(attribution, accounting, now.monotonic_ns);
@@ -187,17 +194,17 @@ impl Collector {
             accounting.restart(&renamed);
             self.publisher.rename(&renamed, self.published.upgrade().as_deref(), &now);
             self.waits.restart(&renamed);
-            self.machines.restart(&renamed);
+            machines.restart(&renamed);
         }
 
         self.kernel.follow_kvm(now.monotonic_ns);
         accounting.begin(now);
-        self.machines.begin();
+        machines.begin();
         last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
         self.kernel.reserve_books(last.entries[0])?;
         last.entries[1] = self.kernel.closed.for_each(|key, closed| accounting.take_closed(key, closed))? as u64;
         clock.end(0);
-        let (machines, pass) = (&mut self.machines, accounting.pass);
+        let pass = accounting.pass;
         let tasks = self.kernel.tasks(|record| {
             accounting.take_task(record);
             machines.take_task(record, pass);
@@ -206,10 +213,10 @@ impl Collector {
 
         let outcome = settle(accounting, attribution, now.monotonic_ns);
         self.unnamed_groups = outcome.unowned_processes > 0;
-        self.retire(accounting, &outcome, now.monotonic_ns);
+        self.retire(accounting, machines, &outcome, now.monotonic_ns);
         self.learn_names(accounting, names);
-        self.follow_machines(accounting, attribution, names, now.monotonic_ns);
-        self.count_oom_kills(accounting, attribution, names, now.monotonic_ns);
+        self.follow_machines(machines, accounting, attribution, names);
+        self.count_oom_kills(machines, accounting, attribution, names);
         attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
@@ -223,7 +230,7 @@ impl Collector {
         let pods = attribution.runtime().pods();
         let of_node = self.publisher.node(&self.node, &pods, accounting.processes.len() as u64, &now);
         let mut resources =
-            self.publisher.resources(accounting, attribution, names, &self.machines, &outcome.ended, readings);
+            self.publisher.resources(accounting, attribution, names, machines, &outcome.ended, readings);
         resources.extend(of_node);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
@@ -242,31 +249,6 @@ impl Collector {
         let tracker = self.tracker.as_mut();
         let tracked = tracker.map(|tracker| tracker.update(accounting, attribution, names, "/proc".as_ref()));
         Ok(Snapshot { time_ns: now.unix_ns, resources, lingering, tracked: tracked.unwrap_or_default() })
-    }
-
-    /// Credits OOM kills to their containers, once it is known whose limit each enforced.
-    fn count_oom_kills(&mut self, accounting: &mut Accounting, attribution: &Attribution, names: &Names, now: u64) {
-        let tracker = &mut self.oom_kills;
-        if tracker.is_waiting() || !self.kmsg.is_by_call() {
-            self.kmsg.poll(|line| tracker.line(line, now));
-        }
-        for (oom, scope) in tracker.resolve(now, |cgroup| attribution.tree.path(cgroup).cloned()) {
-            let owner = accounting.owner(oom.cgroup).cloned().unwrap_or(ContainerKey::Host);
-            let name = names.get(&oom.exe).map_or(oom.comm.as_str(), |name| name);
-            let (pid, pages) = (oom.pid, oom.resident_pages);
-            match self.machines.count_oom_kill(&owner, oom.exe) {
-                Some((vm, role)) => {
-                    let (vm, role) = (format_args!("{}/{}", vm.namespace, vm.name), role.name());
-                    tracing::warn!(pid, executable = name, pages, ?scope, %vm, role, "the OOM killer ended a VM's process");
-                }
-                None => tracing::warn!(pid, executable = name, pages, ?scope, ?owner, "the OOM killer ended a process"),
-            }
-            if let Some(container) = accounting.containers.get_mut(&owner)
-                && let Some(count) = container.oom_kills.get_mut(scope.combination())
-            {
-                *count += 1;
-            }
-        }
     }
 
     /// Counts open descriptors of some of the published processes; each has its turn every 30 s.
@@ -357,7 +339,7 @@ impl Collector {
     }
 
     /// Gives back what ended processes and removed cgroups have held in the kernel's maps.
-    fn retire(&mut self, accounting: &Accounting, outcome: &Outcome, now: u64) {
+    fn retire(&mut self, accounting: &Accounting, machines: &mut Machines, outcome: &Outcome, now: u64) {
         for key in &outcome.forget {
             self.kernel.closed.remove(key);
         }
@@ -373,7 +355,7 @@ impl Collector {
                 tracing::warn!("cannot list the books: {error}");
             }
             keys.iter().for_each(|key| self.kernel.books.remove(key));
-            self.machines.forget(&retired).iter().for_each(|blame| self.kernel.blames.remove(blame));
+            machines.forget(&retired).iter().for_each(|blame| self.kernel.blames.remove(blame));
             for cgroup in retired {
                 self.kernel.cgroups.remove(&cgroup);
                 self.waits.retire(&self.kernel, cgroup, now);
@@ -381,20 +363,6 @@ impl Collector {
         }
         self.waits.reuse(&mut self.kernel, now);
         self.waits.retain(|container| accounting.containers.contains_key(container));
-    }
-
-    /// What the virtual machines have used, and who ran while their CPUs waited.
-    fn follow_machines(&mut self, accounting: &Accounting, attribution: &Attribution, names: &Names, now: u64) {
-        let machines = &mut self.machines;
-        machines.update(accounting, attribution, names, "/proc".as_ref());
-        self.waits.follow(&mut self.kernel, machines, |cgroup| accounting.owner(cgroup), now);
-        let named = |owner: &&ContainerKey| !matches!(attribution.identity(owner), Identity::Waiting);
-        let owner = |cgroup| accounting.owner(cgroup).filter(named);
-        let listed = self.kernel.blames.for_each(|blame, waited| machines.take_blame(blame, *waited, owner));
-        if let Err(error) = listed {
-            tracing::warn!("cannot list who ran before virtual CPUs: {error}");
-        }
-        machines.settle(accounting);
     }
 
     /// Names of the executables that are in use; others are forgotten.

@@ -35,7 +35,7 @@ pub static NEEDS: &[Need] = &[
         purpose: "create maps and load programs",
         without: "no kernel programs; `-M` works",
         required: true,
-        kept_when: "before Linux 5.19 where `kernel.unprivileged_bpf_disabled` is not 0, to read maps and run the iterator",
+        kept_when: "before Linux 5.19 where `kernel.unprivileged_bpf_disabled` is not 0, to read maps, run the iterator and attach to KVM",
         granted: true,
         is_kept: |facts| facts.release < (5, 19) && facts.unprivileged_bpf_disabled != 0,
     },

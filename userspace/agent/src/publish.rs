@@ -72,10 +72,10 @@ enum Subject {
     /// By pod, with the name: that may come late.
     Vm(Arc<str>, Arc<str>),
     Vcpu(Arc<str>, Arc<str>, u32),
+    Culprit(Arc<str>, Blamed),
     Device(ContainerKey, (u32, u32)),
     /// The node or a part of it, by name.
     Part(Entity, Arc<str>),
-    Culprit(Arc<str>, Blamed),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.
@@ -380,8 +380,8 @@ impl Publisher {
             Subject::Process(_, container, _)
             | Subject::Executable(container, _)
             | Subject::Container(container)
-            | Subject::Device(container, _)
             | Subject::Culprit(_, Blamed::Container(container))
+            | Subject::Device(container, _)
                 if container == key =>
             {
                 before.push(Arc::clone(attributes));

@@ -365,7 +365,8 @@ impl Source for Site {
     fn top_json(&self, processes: usize) -> Vec<u8> {
         let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let page = rustix::param::page_size() as u64;
-        let top = view::top(&self.node, &shared.accounting, &shared.attribution, &shared.names, page, processes);
+        let Shared { accounting, attribution, names, machines, .. } = &*shared;
+        let top = view::top(&self.node, accounting, attribution, names, machines, page, processes);
         let top = if self.facts.detail.is_on() { top } else { top.without_blocked() };
         serde_json::to_vec(&top).unwrap_or_default()
     }

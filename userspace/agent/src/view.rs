@@ -12,6 +12,7 @@ use crate::detail::Detail;
 use crate::kernel::text;
 use crate::publish::Names;
 use crate::status::{Board, Kind, State};
+use crate::vm::{Machines, Role};
 
 /// The answer of `/status`.
 #[derive(Debug, Serialize)]
@@ -95,7 +96,16 @@ struct TopContainer {
     vm: Option<String>,
     totals: Totals,
     processes: Vec<TopProcess>,
+    /// Of the VM whose emulator runs in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vcpus: Vec<TopVcpu>,
     other: Option<Totals>,
+}
+
+#[derive(Debug, Serialize)]
+struct TopVcpu {
+    id: u32,
+    totals: Totals,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,6 +114,9 @@ struct TopProcess {
     ppid: u32,
     executable: Arc<str>,
     comm: String,
+    /// What it is there for, in a VM's pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
     threads: u32,
     uptime_s: f64,
     totals: Totals,
@@ -148,7 +161,8 @@ impl Top<'_> {
     pub fn without_blocked(mut self) -> Self {
         for container in &mut self.containers {
             let processes = container.processes.iter_mut().map(|process| &mut process.totals);
-            for totals in processes.chain([&mut container.totals]).chain(&mut container.other) {
+            let vcpus = container.vcpus.iter_mut().map(|vcpu| &mut vcpu.totals);
+            for totals in processes.chain(vcpus).chain([&mut container.totals]).chain(&mut container.other) {
                 totals.blocked_cores = None;
             }
         }
@@ -162,6 +176,7 @@ pub fn top<'a>(
     accounting: &Accounting,
     attribution: &Attribution,
     names: &Names,
+    machines: &Machines,
     page: u64,
     limit: usize,
 ) -> Top<'a> {
@@ -177,12 +192,12 @@ pub fn top<'a>(
     let containers = accounting
         .containers
         .iter()
-        .map(|(key, container)| {
-            let mut processes = by_container.remove(key).unwrap_or_default();
+        .map(|(container_key, container)| {
+            let mut processes = by_container.remove(container_key).unwrap_or_default();
             processes.sort_by_key(|(key, process)| (std::cmp::Reverse(process.delta.run_ns), key.tgid));
             let listed = processes.len().min(limit);
             truncated += processes.len() - listed;
-            let mut entry = describe(attribution.identity(key), key);
+            let mut entry = describe(attribution.identity(container_key), container_key);
             entry.totals = Totals::new(&container.delta, &container.sums, interval_s);
             let pages: u64 = processes.iter().map(|(_, process)| process.memory.resident()).sum();
             entry.totals.memory_bytes = pages * page;
@@ -194,10 +209,15 @@ pub fn top<'a>(
                     ppid: process.ppid,
                     executable: names.get(&process.exe).cloned().unwrap_or_else(|| "_unknown".into()),
                     comm: text(&process.comm),
+                    role: machines.role(container_key, process.exe).map(Role::name),
                     threads: process.threads,
                     uptime_s: now.boot_ns.saturating_sub(key.start) as f64 / 1e9,
                     totals: process_totals(process, page, interval_s),
                 })
+                .collect();
+            let vcpus = machines.emulated_in(container_key).into_iter().flat_map(|machine| machine.threads.vcpus());
+            entry.vcpus = vcpus
+                .map(|(id, vcpu)| TopVcpu { id, totals: Totals::new(&vcpu.growth, &vcpu.used, interval_s) })
                 .collect();
             entry
         })
@@ -240,6 +260,7 @@ fn describe(identity: &Identity, key: &ContainerKey) -> TopContainer {
         vm: None,
         totals: Totals::default(),
         processes: Vec::new(),
+        vcpus: Vec::new(),
         other: None,
     };
     match key {

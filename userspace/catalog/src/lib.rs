@@ -103,6 +103,8 @@ pub enum Entity {
     Vm,
     /// A virtual CPU of a virtual machine.
     Vcpu,
+    /// A container that ran while a virtual machine's CPUs waited.
+    Culprit,
     /// The node.
     Node,
     /// A block device of the node.
@@ -117,8 +119,6 @@ pub enum Entity {
     Volume,
     /// A block device as a container uses it.
     ContainerDevice,
-    /// A container that ran while a virtual machine's CPUs waited.
-    Culprit,
     /// The agent itself.
     Agent,
     /// Processes that `--compat kubevirt` was told to track: those of one name in one pod.
@@ -136,6 +136,7 @@ impl Entity {
         Entity::Pod,
         Entity::Vm,
         Entity::Vcpu,
+        Entity::Culprit,
         Entity::Node,
         Entity::Device,
         Entity::Interface,
@@ -146,7 +147,6 @@ impl Entity {
         Entity::Agent,
         Entity::KubevirtProcess,
         Entity::KubevirtInfo,
-        Entity::Culprit,
     ];
 
     /// Its name in the reference.
@@ -158,6 +158,7 @@ impl Entity {
             Entity::Pod => "pod",
             Entity::Vm => "vm",
             Entity::Vcpu => "vcpu",
+            Entity::Culprit => "culprit",
             Entity::Node => "node",
             Entity::Device => "device",
             Entity::Interface => "interface",
@@ -165,7 +166,6 @@ impl Entity {
             Entity::PodInterface => "pod_interface",
             Entity::Volume => "volume",
             Entity::ContainerDevice => "container_device",
-            Entity::Culprit => "culprit",
             Entity::Agent => "agent",
             Entity::KubevirtProcess => "kubevirt_process",
             Entity::KubevirtInfo => "kubevirt_info",
@@ -251,6 +251,7 @@ impl Entity {
             Entity::Executable => 10,
             Entity::Process => 11,
             Entity::Vcpu => return VCPU,
+            Entity::Culprit => return CULPRIT,
             Entity::KubevirtProcess => return &["domain", "host", "process"],
             Entity::KubevirtInfo => return &["branch", "goversion", "kubeversion", "revision", "version"],
             Entity::Device => return &["k8s.node.name", "system.device"],
@@ -259,7 +260,6 @@ impl Entity {
             Entity::PodInterface => return POD_INTERFACE,
             Entity::Volume => return VOLUME,
             Entity::ContainerDevice => return CONTAINER_DEVICE,
-            Entity::Culprit => return CULPRIT,
         };
         ALL.split_at(count).0
     }
@@ -282,6 +282,11 @@ impl Entity {
                  for."
             }
             Entity::Vcpu => "A virtual CPU: a thread of the emulator.",
+            Entity::Culprit => {
+                "A container that ran on a CPU for which one of a virtual machine's CPUs waited; the host's processes \
+                 are `_host`, containers beyond the bound `_other`. `_unknown`: the CPU was idle or waking up, the \
+                 machine's own limit held it back, or it slept before and nobody knows who ran."
+            }
             Entity::Device => {
                 "A block device of the node; partitions, RAM disks and read-only loop devices are left out."
             }
@@ -299,11 +304,6 @@ impl Entity {
             Entity::Volume => "A volume of a pod that is a file system of its own.",
             Entity::ContainerDevice => "A block device as a container uses it, by the container's cgroup.",
             Entity::Node => "The node: its kernel's own sums over everything that runs on it.",
-            Entity::Culprit => {
-                "A container that ran on a CPU for which one of a virtual machine's CPUs waited; the host's processes \
-                 are `_host`, containers beyond the bound `_other`. `_unknown`: the CPU was idle or waking up, the \
-                 machine's own limit held it back, or it slept before and nobody knows who ran."
-            }
             Entity::Agent => "The agent itself.",
             Entity::KubevirtProcess => {
                 "Only with `--compat kubevirt`, on the address of its configuration: the tracked processes of one name \

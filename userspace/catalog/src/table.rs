@@ -226,6 +226,14 @@ metrics! {
     /// Moves of the virtual CPU's thread to another CPU.
     VCPU_MIGRATIONS = "podscope.vm.vcpu.migrations", "{migration}", Counter Int, Vcpu, Task;
 
+    /// Exits of the virtual CPU from its guest, where KVM runs it.
+    VCPU_EXITS = "podscope.vm.vcpu.exits", "{exit}", Counter Int, Vcpu, Traced;
+    /// Time of the virtual CPU in its guest, on a CPU outside of it, polling while halted, and halted without, where KVM runs it.
+    VCPU_STATE_TIME = "podscope.vm.vcpu.state.time", "s", Counter Double, Vcpu, Traced, [VCPU_STATE];
+
+    /// Ready time of the machine's virtual CPUs by who ran meanwhile: the last on that CPU, before it whoever had taken it; their sum is all of it.
+    CULPRIT_TIME = "podscope.vm.culprit.time", "s", Counter Double, Culprit, Traced;
+
     /// Time of the node's CPUs by what they did, in the kernel's ticks.
     SYSTEM_CPU_TIME = "system.cpu.time", "s", Counter Double, Node, Kernel, [NODE_CPU_MODE];
     /// Time in which guests ran on the node's CPUs; it is part of the modes user and nice.
@@ -396,13 +404,6 @@ metrics! {
     CONTAINER_DEVICE_OPERATIONS = "podscope.container.device.operations", "{operation}", Counter Int, ContainerDevice, Cgroup, [DEVICE_OPERATION];
     /// The same bytes by whether somebody waited for them; cgroup v1 alone tells.
     CONTAINER_DEVICE_WAITING = "podscope.container.device.waiting", "By", Counter Int, ContainerDevice, Cgroup, [DISK_WAITING];
-    /// Exits of the virtual CPU from its guest, where KVM runs it.
-    VCPU_EXITS = "podscope.vm.vcpu.exits", "{exit}", Counter Int, Vcpu, Traced;
-    /// Time the virtual CPU was in its guest, on a CPU outside of it, polling while halted, or asleep while halted, where KVM runs it.
-    VCPU_STATE_TIME = "podscope.vm.vcpu.state.time", "s", Counter Double, Vcpu, Traced, [VCPU_STATE];
-
-    /// Ready time of the machine's virtual CPUs by who ran meanwhile: the last on that CPU, before it whoever had taken it; their sum is all of it.
-    CULPRIT_TIME = "podscope.vm.culprit.time", "s", Counter Double, Culprit, Traced;
 
     /// CPU time of the agent itself, without its kernel programs.
     AGENT_CPU_TIME = "podscope.agent.cpu.time", "s", Counter Double, Agent, Agent, [CPU_MODE];

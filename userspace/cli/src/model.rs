@@ -46,6 +46,8 @@ pub struct Container {
     pub totals: Totals,
     /// The processes that use the most.
     pub processes: Vec<Process>,
+    /// Virtual CPUs of the machine whose emulator runs in it; their waits are the time in which they were ready.
+    pub vcpus: Vec<Vcpu>,
     /// The other processes together, those that ended included.
     pub other: Option<Totals>,
 }
@@ -70,6 +72,16 @@ impl Container {
     }
 }
 
+/// A virtual CPU.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Vcpu {
+    /// Its number.
+    pub id: u32,
+    /// What its thread uses.
+    pub totals: Totals,
+}
+
 /// A process.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -82,6 +94,8 @@ pub struct Process {
     pub executable: Text,
     /// Its own name, cut at 15 bytes by the kernel.
     pub comm: Text,
+    /// What it is there for, in a virtual machine's pod.
+    pub role: Option<Text>,
     /// Threads.
     pub threads: u64,
     /// Since its start, s.

@@ -41,7 +41,7 @@ pub fn raw(client: &Client, path: &str, answer: &[u8]) -> Result<String, Error> 
     Ok(page)
 }
 
-const NAMES: [&str; 4] = ["NAMESPACE", "POD", "CONTAINER", "EXECUTABLE"];
+const NAMES: [&str; 5] = ["NAMESPACE", "POD", "CONTAINER", "EXECUTABLE", "ROLE"];
 const FIGURES: [Column; 9] = [
     Column::Pid,
     Column::Cpu,
@@ -70,16 +70,21 @@ pub fn table(top: &Top, sort: Sort, filter: &str) -> String {
                 "(all)".to_owned()
             }
             Node::Process(process) => process.name().to_owned(),
+            Node::Vcpu(vcpu) => format!("(vcpu-{})", vcpu.id),
             Node::Other => "(others)".to_owned(),
         };
-        lines.push(line(&owner, executable, &row));
+        let role = match row.node {
+            Node::Process(process) => process.role.as_deref().unwrap_or_default(),
+            _ => "",
+        };
+        lines.push(line(&owner, [executable, role.to_owned()], &row));
     }
     align(&lines)
 }
 
-fn line(owner: &[String; 3], executable: String, row: &Row<'_>) -> Vec<String> {
+fn line(owner: &[String; 3], process: [String; 2], row: &Row<'_>) -> Vec<String> {
     let figures = FIGURES.iter().map(|column| column.text(row));
-    let cells = owner.iter().cloned().chain([executable]).chain(figures);
+    let cells = owner.iter().cloned().chain(process).chain(figures);
     cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }).collect()
 }
 

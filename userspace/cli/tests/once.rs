@@ -30,6 +30,8 @@ fn sorted_and_filtered() {
         "(all)",
         "virt-launcher",
         "qemu-system-x86_64",
+        "(vcpu-0)",
+        "(vcpu-1)",
         "virtqemud",
         "virtlogd",
         "virt-launcher-monitor",

@@ -139,14 +139,16 @@ kernel refuses a program. [ARCHITECTURE.md](ARCHITECTURE.md#kernel-versions) say
 
 | guest | on | what runs |
 |---|---|---|
-| cgroup v2, the runtime's own cgroups | every kernel | `/status`, the tests of the kernel programs, containers of a real containerd: names and conservation, also from a private cgroup namespace |
+| cgroup v2, the runtime's own cgroups | every kernel | `/status`, the tests of the kernel programs, containers of a real containerd: names and conservation, also from a private cgroup namespace; a guest of a few instructions, run by nested KVM, whose modules are loaded after the agent |
 | cgroup v2, systemd as the first process and cgroup driver | every kernel | `/status`, containers |
 | cgroup v1, no mount of v2 | 5.10 | as the first |
 | arm64 (`--arch aarch64`), cgroup v2 | every kernel, at wish | `/status`, the shortest tests of the kernel programs, statically cross-compiled; no containers, because the runtime is taken from the machine that runs the command |
 
 CI runs the first with the shortest tests (`--quick`) on 5.10, 6.1 and 6.12.
 ";
-const PROBES_TEXT: &str = "What each program is on each kernel; `off`: the kernel itself counts run-queue waits.";
+const PROBES_TEXT: &str = "\
+What each program is on each kernel right after its start. `off`: the kernel itself counts run-queue waits; of KVM's: \
+it is not loaded yet. Once a test has loaded it, all three are up on every kernel.";
 const VERIFIER_TEXT: &str = "\
 Instructions that the kernel's verifier looked at before it accepted a program (a million at most), and bytes of stack \
 of the program and of each function that it calls (512 at most along any way).";

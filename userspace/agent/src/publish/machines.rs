@@ -45,8 +45,8 @@ impl Publisher {
         now: &Moment,
         to: &mut Vec<Resource>,
     ) {
-        for (number, used) in machine.threads.vcpus() {
-            let points = points::vcpu(used, readings.vcpus.remove(&(Arc::clone(key), number)));
+        for (number, vcpu) in machine.threads.vcpus() {
+            let points = points::vcpu(&vcpu.used, readings.vcpus.remove(&(Arc::clone(key), number)));
             let subject = Subject::Vcpu(Arc::clone(key), Arc::clone(&machine.vm.name), number);
             let attributes = self.attributes_of(subject, now, |list| {
                 identify_launcher(key, machine, list);

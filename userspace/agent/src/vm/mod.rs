@@ -26,7 +26,7 @@ pub use emulator::Emulator;
 pub use role::Role;
 pub use run::Run;
 pub use sums::Sums;
-pub use threads::{Class, Threads};
+pub use threads::{Class, Threads, Vcpu};
 
 /// Command lines read per collection at most: each one is a file of /proc.
 const READ_AT_ONCE: usize = 64;
@@ -196,6 +196,13 @@ impl Machines {
     /// The virtual machine of a pod.
     pub fn get(&self, pod: &Arc<str>) -> Option<&Machine> {
         self.machines.get(pod)
+    }
+
+    /// The virtual machine whose emulator runs in a container.
+    pub fn emulated_in(&self, container: &ContainerKey) -> Option<&Machine> {
+        let machine = self.machines.get(self.by_container.get(container)?)?;
+        let has_emulator = self.roles.iter().any(|((of, _), role)| of == container && *role == Role::Emulator);
+        Some(machine).filter(|_| has_emulator)
     }
 
     /// What an executable of a VM's container is there for.

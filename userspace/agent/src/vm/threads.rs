@@ -91,8 +91,17 @@ pub struct Threads {
     /// What of that threads of the kernel have used, which are not the emulator's.
     outside: Counters,
     living: [u64; Class::COUNT],
-    vcpus: BTreeMap<u32, Counters>,
+    vcpus: BTreeMap<u32, Vcpu>,
     pass: u64,
+}
+
+/// What a virtual CPU has used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Vcpu {
+    /// Since the machine is known.
+    pub used: Counters,
+    /// In the interval that the last collection ended.
+    pub growth: Counters,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +116,7 @@ impl Threads {
         if self.pass != pass {
             self.last.retain(|_, last| last.pass == self.pass);
             (self.pass, self.living) = (pass, [0; Class::COUNT]);
+            self.vcpus.values_mut().for_each(|vcpu| vcpu.growth = Counters::ZERO);
         }
         let class = Class::of(record);
         let before = self.last.insert(record.pid, Last { since: record.since, pass });
@@ -121,7 +131,9 @@ impl Threads {
         if let Class::Vcpu(number) = class
             && (self.vcpus.len() < MOST_VCPUS || self.vcpus.contains_key(&number))
         {
-            self.vcpus.entry(number).or_default().add(&growth);
+            let vcpu = self.vcpus.entry(number).or_default();
+            vcpu.used.add(&growth);
+            vcpu.growth.add(&growth);
         }
         class
     }
@@ -149,8 +161,8 @@ impl Threads {
     }
 
     /// What each virtual CPU has used, by its number.
-    pub fn vcpus(&self) -> impl Iterator<Item = (u32, &Counters)> {
-        self.vcpus.iter().map(|(number, used)| (*number, used))
+    pub fn vcpus(&self) -> impl Iterator<Item = (u32, &Vcpu)> {
+        self.vcpus.iter().map(|(number, vcpu)| (*number, vcpu))
     }
 }
 
@@ -228,7 +240,8 @@ mod tests {
         threads.take(&record(3, "CPU 1/KVM", 500_000_000), 2);
         threads.take(&record(2, "CPU 0/KVM", 250_000_000), 2);
         assert_eq!(cpu(&threads, 5_000_000_000), "0=Double(1.75) 4=Double(2.0) 5=Double(1.25)");
-        let vcpus: Vec<_> = threads.vcpus().map(|(number, used)| (number, used.run_ns)).collect();
-        assert_eq!(vcpus, [(0, 1_250_000_000), (1, 500_000_000)]);
+        let vcpus: Vec<_> =
+            threads.vcpus().map(|(number, vcpu)| (number, vcpu.used.run_ns, vcpu.growth.run_ns)).collect();
+        assert_eq!(vcpus, [(0, 1_250_000_000, 250_000_000), (1, 500_000_000, 500_000_000)]);
     }
 }

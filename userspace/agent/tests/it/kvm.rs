@@ -185,7 +185,10 @@ async fn exits_and_times_of_a_guest_are_what_it_counts_itself() {
     let (_, wall, cpu) = halt.said;
     let asleep = wall - cpu;
     assert!((halt.time("halted") - asleep).abs() < 0.1 * wall, "{} s halted of {asleep} s", halt.time("halted"));
-    for grown in [&io, &cpuid, &spin, &halt] {
+    let all: f64 = ["guest", "host", "polling", "halted"].map(|state| halt.time(state)).iter().sum();
+    assert!((all - wall).abs() < 0.05 * wall, "{all} s accounted for of {wall} s");
+    // Not of a guest that halts: the kernel's own clock for CPU time goes wrong in the idle time of an emulated machine.
+    for grown in [&io, &cpuid, &spin] {
         let on_cpu = ["guest", "host", "polling"].map(|state| grown.time(state)).iter().sum::<f64>();
         let cpu = grown.said.2;
         assert!((on_cpu - cpu).abs() < 0.05 * cpu + 0.005, "{on_cpu} s of {cpu} s on a CPU");

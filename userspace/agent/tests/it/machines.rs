@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use xtask::rig::{Container, ContainerSpec, Pod, PodSpec, Rig, cgroup};
 
 use crate::support::agent::Agent;
@@ -135,6 +136,21 @@ async fn a_machines_processes_are_accounted_by_what_they_are_there_for() {
     let pid = emulator.pid().to_string();
     let process = after.one("process_memory_usage_bytes", &[&role("emulator")[..], &[("process_pid", &pid)]].concat());
     assert_eq!(process, memory, "the process has the machine's labels too");
+    check_top(&agent, emulator.pid());
+}
+
+/// What `podscope top` shows.
+fn check_top(agent: &Agent, emulator: u32) {
+    let top: Value = serde_json::from_str(&agent.get("/top").1).unwrap();
+    let its = |container: &&Value| container["vm"] == "it/moon" && container["container"] == "compute";
+    let compute = top["containers"].as_array().unwrap().iter().find(its).unwrap();
+    let processes = compute["processes"].as_array().unwrap();
+    let role = |pid| processes.iter().find(|process| process["pid"] == pid).map(|process| process["role"].clone());
+    assert_eq!(role(emulator), Some("emulator".into()));
+    let vcpus = compute["vcpus"].as_array().unwrap();
+    assert_eq!(vcpus.len(), 2);
+    let spins = vcpus.iter().find(|vcpu| vcpu["id"] == 0).unwrap();
+    assert!(spins["totals"]["cpu_s"].as_f64().unwrap() > 0.5 && spins["totals"]["wait_s"].is_f64(), "{spins}");
 }
 
 /// The host has so many huge pages of 2 MiB more; until the end of this value.

@@ -204,6 +204,7 @@ fn name(row: &Row<'_>, width: usize, palette: Palette) -> Line<'static> {
         Node::Pod(container) => (container.vm.is_some(), container.pod_name().unwrap_or_default()),
         Node::Container(container) => (container.vm.is_some(), container.name().to_owned()),
         Node::Process(process) => (false, process.name().to_owned()),
+        Node::Vcpu(vcpu) => (false, format!("vCPU {}", vcpu.id)),
         Node::Other => (false, "(others)".into()),
     };
     let machine = if machine { "VM " } else { "" };
@@ -218,7 +219,7 @@ fn name(row: &Row<'_>, width: usize, palette: Palette) -> Line<'static> {
 fn weight(row: &Row<'_>, palette: Palette) -> Style {
     match row.node {
         _ if row.depth == 0 => BOLD,
-        Node::Other => palette.faint(),
+        Node::Other | Node::Vcpu(_) => palette.faint(),
         Node::Pod(_) | Node::Container(_) | Node::Process(_) => Style::new(),
     }
 }
@@ -227,9 +228,11 @@ fn detail(row: &Row<'_>) -> String {
     match row.node {
         Node::Pod(container) => container.vm.as_ref().map(|vm| format!("VM {vm}")).unwrap_or_default(),
         Node::Container(container) => container.image.as_deref().unwrap_or_default().to_owned(),
+        Node::Process(process) if process.role.is_some() => process.role.as_deref().unwrap_or_default().to_owned(),
         // The kernel cuts the name at 15 bytes, so most often it says nothing new.
         Node::Process(process) if process.name().starts_with(&*process.comm) => String::new(),
         Node::Process(process) => process.comm.to_string(),
+        Node::Vcpu(_) => "WAIT: ready, but without a CPU".into(),
         Node::Other => "beyond those listed, and ended ones".into(),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use clap::ValueEnum;
 
-use crate::model::{Container, Process, Top, Totals};
+use crate::model::{Container, Process, Top, Totals, Vcpu};
 
 /// What the tree is sorted by, largest first, on each of its levels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -100,6 +100,8 @@ pub enum Node<'a> {
     Container(&'a Container),
     /// A process.
     Process(&'a Process),
+    /// A virtual CPU: a thread of the emulator above it.
+    Vcpu(&'a Vcpu),
     /// The processes of a container that are not listed.
     Other,
 }
@@ -210,6 +212,12 @@ impl<'a> Builder<'a, '_> {
         processes.sort_by(|a, b| self.sort.compare(&a.totals, &b.totals).then(a.pid.cmp(&b.pid)));
         for process in processes {
             self.leaf(format!("{id}\0{}", process.pid), depth + 1, Node::Process(process), process.totals);
+            if process.role.as_deref() == Some("emulator") {
+                for vcpu in &container.vcpus {
+                    let key = format!("{id}\0{}\0{}", process.pid, vcpu.id);
+                    self.leaf(key, depth + 2, Node::Vcpu(vcpu), vcpu.totals);
+                }
+            }
         }
         if let Some(other) = container.other.filter(|_| whole) {
             self.leaf(format!("{id}\0other"), depth + 1, Node::Other, other);

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::super::ContainerKey;
 use super::amount;
 use super::machine::{Act, Deaths, Machine};
+use crate::kernel::Oom;
 
 const EXES: usize = EXES_PER_CGROUP as usize;
 
@@ -53,6 +54,24 @@ fn processes_beyond_the_bound_are_in_the_books_alone() {
     assert_eq!(machine.accounting.processes.len(), 10);
     assert!(machine.accounting.processes_dropped >= 40);
     machine.check_sums();
+}
+
+#[test]
+fn a_victim_of_which_only_the_id_is_known_is_whom_the_last_collection_knew() {
+    let mut machine = Machine::new(3, Deaths::AtAnyMoment);
+    let group = machine.make(0);
+    let pid = machine.kernel.fork(1, Some(group));
+    machine.collect(&Default::default());
+    let identify = |oom| machine.accounting.identify(oom);
+    let known = identify(Oom { pid, ..Oom::default() });
+    let (key, process) = machine.accounting.processes.iter().find(|(key, _)| key.tgid == pid).unwrap();
+    assert_eq!((known.tgid, known.leader_start), (pid, key.start));
+    assert_eq!((known.cgroup, known.exe), (process.cgroup, process.exe));
+    assert_ne!(known.cgroup, 0);
+    let unknown = Oom { pid: 4_000_000, ..Oom::default() };
+    assert_eq!(identify(unknown.clone()), unknown);
+    let told = Oom { pid, cgroup: 77, ..Oom::default() };
+    assert_eq!(identify(told.clone()), told, "the kernel's word goes before ours");
 }
 
 #[test]

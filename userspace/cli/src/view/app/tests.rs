@@ -101,7 +101,7 @@ fn escape_leaves_the_last_thing_entered() {
     let typed = "qemu-s".chars().map(Action::Type);
     act(&mut app, &[Action::Filter]);
     act(&mut app, &typed.collect::<Vec<_>>());
-    assert_eq!(app.rows().len(), 3);
+    assert_eq!(app.rows().len(), 5);
     act(&mut app, &[Action::Accept, Action::Help]);
     act(&mut app, &[Action::Back]);
     assert_eq!((app.mode, &*app.filter), (Mode::Table, "qemu-s"));

@@ -16,6 +16,7 @@ fn label(row: &Row<'_>) -> String {
         Node::Pod(container) => container.pod_name().unwrap(),
         Node::Container(container) => container.name().to_owned(),
         Node::Process(process) => process.name().to_owned(),
+        Node::Vcpu(vcpu) => format!("vCPU {}", vcpu.id),
         Node::Other => "(others)".into(),
     };
     format!("{}{name}", " ".repeat(row.depth.into()))
@@ -27,6 +28,13 @@ fn labels(top: &Top, sort: Sort, filter: &str, expansion: &Expansion) -> Vec<Str
 
 fn roots(sort: Sort) -> Vec<String> {
     labels(&sample(), sort, "", &Expansion::all(false))
+}
+
+#[test]
+fn virtual_cpus_stand_under_their_emulator() {
+    let rows = labels(&sample(), Sort::Cpu, "testvm", &Expansion::all(true));
+    let at = rows.iter().position(|row| row == "  qemu-system-x86_64").unwrap();
+    assert_eq!(rows[at + 1..at + 3], ["   vCPU 0", "   vCPU 1"]);
 }
 
 #[test]
@@ -57,7 +65,7 @@ fn a_pod_uses_what_its_containers_use() {
 fn a_filter_leads_to_what_has_it() {
     let closed = Expansion::all(false);
     let by_executable = labels(&sample(), Sort::Cpu, "QEMU-S", &closed);
-    assert_eq!(by_executable, ["default/virt-launcher-testvm-8dzl7", " compute", "  qemu-system-x86_64"]);
+    assert_eq!(by_executable[..3], ["default/virt-launcher-testvm-8dzl7", " compute", "  qemu-system-x86_64"]);
     let by_container = labels(&sample(), Sort::Cpu, "istio", &closed);
     assert_eq!(by_container, ["default/web-5d9f7c6b8-abcde", " istio-proxy"]);
     assert_eq!(labels(&sample(), Sort::Cpu, "default/testvm", &closed), ["default/virt-launcher-testvm-8dzl7"]);
