@@ -103,7 +103,12 @@ pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
         points
             .int(id::PROCESS_MEMORY_USAGE, 0, memory.resident() * page)
             .int(id::PROCESS_MEMORY_VIRTUAL, 0, memory.virtual_size * page)
-            .int(id::PROCESS_MEMORY_PEAK, 0, memory.peak * page);
+            .int(id::PROCESS_MEMORY_PEAK, 0, memory.peak * page)
+            .int(id::PROCESS_MEMORY_TEXT, 0, memory.text(page))
+            .int(id::PROCESS_MEMORY_DATA, 0, memory.data * page);
+        for (mode, ns) in process.children_ns.into_iter().enumerate() {
+            points.seconds(id::PROCESS_CHILDREN_CPU_TIME, mode, ns);
+        }
         let kinds = [memory.anonymous, memory.file, memory.shared, memory.swap, memory.hugetlb];
         for (kind, pages) in kinds.into_iter().enumerate() {
             points.int(id::PROCESS_MEMORY_KIND, kind, pages * page);
