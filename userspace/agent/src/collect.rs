@@ -9,6 +9,7 @@ use podscope_abi::BookKey;
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::{Layout, Reader, scan};
+use crate::compat::kubevirt::Tracker;
 use crate::descriptors::{self, Schedule};
 use crate::figures::GroupFigures;
 use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
@@ -79,6 +80,7 @@ pub struct Collector {
     /// What was published last, for as long as anybody has it.
     published: Weak<Snapshot>,
     machines: Machines,
+    tracker: Option<Tracker>,
     node: Node,
 }
 
@@ -121,8 +123,14 @@ impl Collector {
             usage: Usage::default(),
             published: Weak::new(),
             machines: Machines::default(),
+            tracker: None,
             node,
         }
+    }
+
+    /// Also makes the resources of an older tool's page.
+    pub fn track(&mut self, tracker: Tracker) {
+        self.tracker = Some(tracker);
     }
 
     /// Says what has been published.
@@ -229,7 +237,9 @@ impl Collector {
             }
             self.tasks_failed = failed;
         }
-        Ok(Snapshot { time_ns: now.unix_ns, resources, lingering })
+        let tracker = self.tracker.as_mut();
+        let tracked = tracker.map(|tracker| tracker.update(accounting, attribution, names, "/proc".as_ref()));
+        Ok(Snapshot { time_ns: now.unix_ns, resources, lingering, tracked: tracked.unwrap_or_default() })
     }
 
     /// Credits OOM kills to their containers, once it is known whose limit each enforced.

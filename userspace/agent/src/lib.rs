@@ -7,6 +7,7 @@ pub mod attribution;
 pub mod catalogue;
 pub mod cgroup;
 pub mod collect;
+pub mod compat;
 pub mod config;
 pub mod confine;
 pub mod descriptors;

@@ -119,11 +119,15 @@ pub enum Entity {
     ContainerDevice,
     /// The agent itself.
     Agent,
+    /// Processes that `--compat kubevirt` was told to track: those of one name in one pod.
+    KubevirtProcess,
+    /// The agent, standing in for the older tool.
+    KubevirtInfo,
 }
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 14] = [
+    pub const ALL: [Entity; 16] = [
         Entity::Process,
         Entity::Executable,
         Entity::Container,
@@ -138,6 +142,8 @@ impl Entity {
         Entity::Volume,
         Entity::ContainerDevice,
         Entity::Agent,
+        Entity::KubevirtProcess,
+        Entity::KubevirtInfo,
     ];
 
     /// Its name in the reference.
@@ -157,6 +163,8 @@ impl Entity {
             Entity::Volume => "volume",
             Entity::ContainerDevice => "container_device",
             Entity::Agent => "agent",
+            Entity::KubevirtProcess => "kubevirt process",
+            Entity::KubevirtInfo => "kubevirt info",
         }
     }
 
@@ -234,6 +242,8 @@ impl Entity {
             Entity::PodInterface => return POD_INTERFACE,
             Entity::Volume => return VOLUME,
             Entity::ContainerDevice => return CONTAINER_DEVICE,
+            Entity::KubevirtProcess => return &["domain", "host", "process"],
+            Entity::KubevirtInfo => return &["branch", "goversion", "kubeversion", "revision", "version"],
         };
         ALL.split_at(count).0
     }
@@ -274,6 +284,11 @@ impl Entity {
             Entity::ContainerDevice => "A block device as a container uses it, by the container's cgroup.",
             Entity::Node => "The node: its kernel's own sums over everything that runs on it.",
             Entity::Agent => "The agent itself.",
+            Entity::KubevirtProcess => {
+                "Only with `--compat kubevirt`, on the address of its configuration: the tracked processes of one name \
+                 in one pod, under the names and labels of kubevirt-metrics-collector."
+            }
+            Entity::KubevirtInfo => "Only with `--compat kubevirt`: what stands in for kubevirt-metrics-collector.",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod attribution;
 mod command_line;
+mod compat;
 mod confined;
 mod conservation;
 mod corners;
