@@ -9,7 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use k8s_cri::v1::{ListContainersResponse, ListPodSandboxResponse, PodSandbox, PodSandboxMetadata, VersionResponse};
+use k8s_cri::v1::{
+    ContainerAttributes, ContainerStats, FilesystemIdentifier, FilesystemUsage, ListContainerStatsResponse,
+    ListContainersResponse, ListPodSandboxResponse, PodSandbox, PodSandboxMetadata, UInt64Value, VersionResponse,
+};
 use podscope_abi::{Counters, RecordKind, TaskFlags, TaskRecord};
 use podscope_agent::accounting::{Accounting, Limits, Moment, Policy};
 use podscope_agent::attribution::Attribution;
@@ -17,13 +20,14 @@ use podscope_agent::cgroup::Tree;
 use podscope_agent::node::{Filesystems, Node, Part, PodNetwork};
 use podscope_agent::runtime::{self, SocketChoice};
 use podscope_agent::snapshot::{Point, Value};
-use podscope_agent::status::Board;
+use podscope_agent::status::{Board, State};
 use podscope_catalog::{MetricId, id};
-use support::eventually;
 use support::fake::{FakeRuntime, Manner};
-use support::recorded::{LIST_CONTAINERS, LIST_SANDBOXES, VERSION};
+use support::recorded::{self, LIST_CONTAINERS, LIST_SANDBOXES, VERSION};
+use support::{absent, eventually, state};
 
 const SECOND: u64 = 1_000_000_000;
+const LIST_STATS: &str = "runtime.v1.RuntimeService/ListContainerStats";
 
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
@@ -286,4 +290,67 @@ async fn a_pods_network_has_carried_what_was_sent_and_stands_once() {
     // The host's end is the pod's cable, and no interface of the node's by itself: it has a name of another network's.
     let ends = of_name(self::node().interfaces(), &cable.host);
     assert_eq!(value(&ends, id::SYSTEM_NETWORK_IO, 1), value(points, id::POD_NETWORK_IO, 0));
+}
+
+/// A recorded answer as a message.
+fn recorded_stats(runtime: &str) -> ListContainerStatsResponse {
+    let recording = recorded::json(&recorded::folder(runtime), "ListContainerStats.json");
+    let value = |value: &serde_json::Value| {
+        value.as_object().map(|number| UInt64Value { value: number.get("value").map_or(0, recorded::number) as u64 })
+    };
+    let stats = recorded::list(&recording["response"], "stats").iter().map(|stats| {
+        let layer = &stats["writable_layer"];
+        ContainerStats {
+            attributes: Some(ContainerAttributes {
+                id: recorded::text(&stats["attributes"]["id"]),
+                ..ContainerAttributes::default()
+            }),
+            writable_layer: Some(FilesystemUsage {
+                timestamp: recorded::number(&layer["timestamp"]),
+                fs_id: Some(FilesystemIdentifier { mountpoint: recorded::text(&layer["fs_id"]["mountpoint"]) }),
+                used_bytes: value(&layer["used_bytes"]),
+                inodes_used: value(&layer["inodes_used"]),
+            }),
+            ..ContainerStats::default()
+        }
+    });
+    ListContainerStatsResponse { stats: stats.collect() }
+}
+
+#[tokio::test]
+async fn what_containers_have_written_is_what_recorded_runtimes_say() {
+    for (runtime, container, written, place) in [
+        ("ctd16", "2b6dd3e0", Some((8192, 5)), "/rig/ctd16/root/io.containerd.snapshotter.v1.overlayfs"),
+        // It has ended, and was never counted.
+        ("ctd21", "48a5d116", None, "/rig/ctd21/root/io.containerd.snapshotter.v1.overlayfs"),
+        ("crio", "66aa0151", Some((12, 8)), "/rig/crio/root/overlay/"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("cri.sock");
+        let server = FakeRuntime::start(&socket, Manner::Good);
+        runtime_of(&[], &server);
+        server.answer(LIST_STATS, &recorded_stats(runtime));
+        let board = Board::default();
+        let config = runtime::Config { socket: SocketChoice::Path(socket), ..runtime::Config::default() };
+        let handle = runtime::spawn(config, board.clone());
+        let find = || handle.layers().iter().find(|(id, _)| id.starts_with(container)).map(|(_, layer)| layer.clone());
+        let layer = eventually("the runtime tells", find).await;
+        assert_eq!(layer.used_bytes.zip(layer.inodes), written, "{runtime}");
+        assert!(layer.mountpoint.starts_with(place), "{runtime}: {}", layer.mountpoint.display());
+        eventually("the source is up", || (state(&board, "container_stats") == Some(State::Up)).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_that_cannot_say_what_is_written_goes_on_naming_pods() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cri.sock");
+    let server = FakeRuntime::start(&socket, Manner::Good);
+    runtime_of(&[("11111111-0001-4a00-8000-0000000000a1", "1")], &server);
+    let board = Board::default();
+    let config = runtime::Config { socket: SocketChoice::Path(socket), ..runtime::Config::default() };
+    let handle = runtime::spawn(config, board.clone());
+    let reason = eventually("its absence is told", || absent(&board, "container_stats")).await;
+    assert!(reason.contains("ListContainerStats: Unimplemented"), "{reason}");
+    assert_eq!((handle.pods().len(), state(&board, "runtime")), (1, Some(State::Up)));
 }
