@@ -188,7 +188,9 @@ async fn the_page_is_as_committed() {
     for seconds in [5, 10, 15] {
         let ended = collect(&mut accounting, &mut attribution, seconds, seconds == 15);
         attribution.refresh(moment(seconds).monotonic_ns);
+        node.refresh(&moment(seconds));
         let mut readings = Readings::default();
+        readings.devices.insert((254, 0), Arc::clone(node.device_name((254, 0)).unwrap()));
         let (container, pod) = (ContainerKey::Container(CONTAINER.into()), ContainerKey::Pod(POD.into()));
         assert!(matches!(attribution.identity(&container), Identity::Named(_)));
         let mut reader = Reader::new(&layout);
@@ -200,8 +202,7 @@ async fn the_page_is_as_committed() {
         let mut waits = Histogram::EMPTY;
         (waits.zero, waits.buckets[40], waits.buckets[100], waits.over, waits.sum_ns) = (5, 4, 3, 1, 77 * SECOND);
         readings.waits.insert(container, Box::new(waits));
-        node.refresh(&moment(seconds));
-        let of_node = publisher.node(&node, &[], accounting.processes.len() as u64, &moment(seconds));
+        let of_node = publisher.node(&node, &attribution, accounting.processes.len() as u64, &moment(seconds));
         let mut resources =
             publisher.resources(&accounting, &attribution, &names, &Machines::default(), &ended, readings);
         resources.extend(of_node);

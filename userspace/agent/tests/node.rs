@@ -17,11 +17,13 @@ use podscope_abi::{Counters, RecordKind, TaskFlags, TaskRecord};
 use podscope_agent::accounting::{Accounting, Limits, Moment, Policy};
 use podscope_agent::attribution::Attribution;
 use podscope_agent::cgroup::Tree;
-use podscope_agent::node::{Filesystems, Node, Part, PodNetwork};
+use podscope_agent::detail::Detail;
+use podscope_agent::node::{Node, Part, PodNetwork};
+use podscope_agent::publish::Publisher;
 use podscope_agent::runtime::{self, SocketChoice};
-use podscope_agent::snapshot::{Point, Value};
+use podscope_agent::snapshot::{Point, Resource, Value};
 use podscope_agent::status::{Board, State};
-use podscope_catalog::{MetricId, id};
+use podscope_catalog::{Entity, MetricId, id};
 use support::fake::{FakeRuntime, Manner};
 use support::recorded::{self, LIST_CONTAINERS, LIST_SANDBOXES, VERSION};
 use support::{absent, eventually, state};
@@ -120,20 +122,24 @@ fn a_disk_has_moved_what_dd_has_moved() {
 }
 
 /// Against df's words.
-#[test]
-fn a_volume_is_as_large_as_df_says() {
+#[tokio::test]
+async fn a_volume_is_as_large_as_df_says() {
     let mounted = Mounted::new();
     let point = mounted.point();
     std::fs::write(point.join("file"), vec![1; 1 << 20]).unwrap();
     run("sync", &["--file-system", point.to_str().unwrap()]);
-    let filesystems = Filesystems::start("/proc".as_ref()).unwrap();
-    let board = Board::default();
-    let sizes = (0..500).find_map(|_| {
+    let mut node = Node::new("/proc".as_ref(), "/sys".as_ref(), Board::default());
+    node.watch_filesystems().unwrap();
+    let is_there = |node: &Node| node.sizes().volumes.iter().any(|volume| &*volume.name.name == "pvc-7");
+    for seconds in 1..500 {
         sleep(Duration::from_millis(20));
-        let sizes = filesystems.sizes(&board);
-        sizes.volumes.iter().any(|volume| &*volume.name.name == "pvc-7").then_some(sizes)
-    });
-    let sizes = sizes.expect("the thread finds the volume");
+        node.refresh(&Moment { monotonic_ns: seconds * SECOND, ..Moment::default() });
+        if is_there(&node) {
+            break;
+        }
+    }
+    assert!(is_there(&node), "the thread finds no volume");
+    let sizes = node.sizes();
     let volume = sizes.volumes.iter().find(|volume| &*volume.name.name == "pvc-7").unwrap();
     assert_eq!((&*volume.name.pod, &*volume.name.kind), (Mounted::POD, "csi"));
     let points = volume.points();
@@ -160,6 +166,27 @@ fn a_volume_is_as_large_as_df_says() {
     assert_eq!(states, told[0], "the states add up");
     let inodes: f64 = (0..2).map(|state| value(&root, id::NODE_FILESYSTEM_INODE_USAGE, state)).sum();
     assert_eq!(inodes, told[1]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cri.sock");
+    let server = FakeRuntime::start(&socket, Manner::Good);
+    runtime_of(&[(Mounted::POD, "1")], &server);
+    let config = runtime::Config { socket: SocketChoice::Path(socket), ..runtime::Config::default() };
+    let attribution = Attribution::new(Tree::new(1, SECOND), runtime::spawn(config, Board::default()));
+    let mut publisher = Publisher::new("node-1", 4096, 0, Detail::default());
+    let mut volumes = || -> Vec<Resource> {
+        let all = publisher.node(&node, &attribution, 1, &Moment::default());
+        all.into_iter().filter(|resource| resource.entity == Entity::Volume).collect()
+    };
+    assert!(volumes().is_empty(), "of a pod that nobody knows yet");
+    eventually("the runtime names the pod", || (!attribution.runtime().pods().is_empty()).then_some(())).await;
+    let [resource] = &volumes()[..] else { panic!("not one volume") };
+    let label = |key| resource.attributes.text(key);
+    assert_eq!(
+        (label("k8s.pod.name"), label("k8s.volume.name")),
+        (Some(&*format!("pod-{}", Mounted::POD)), Some("pvc-7"))
+    );
+    assert_eq!((label("k8s.volume.type"), label("k8s.pod.uid")), (Some("csi"), Some(Mounted::POD)));
 }
 
 /// A process in a network namespace of its own, with a cable to the host; both end with this value.
@@ -287,6 +314,16 @@ async fn a_pods_network_has_carried_what_was_sent_and_stands_once() {
     assert_eq!(value(points, id::POD_NETWORK_PACKETS, 0), 100.0);
     let errors = [id::POD_NETWORK_ERRORS, id::POD_NETWORK_DROPPED];
     assert!(errors.iter().all(|metric| value(points, *metric, 0) == 0.0));
+    let mut publisher = Publisher::new("node-1", 4096, 0, Detail::default());
+    let resources = publisher.node(&node, &attribution, 4, &Moment::default());
+    let of_pods: Vec<_> = resources.iter().filter(|resource| resource.entity == Entity::PodInterface).collect();
+    let [resource] = of_pods[..] else { panic!("{of_pods:?}") };
+    let label = |key| resource.attributes.text(key);
+    let names = pods[..2].iter().map(|(uid, _)| format!("pod-{uid}")).collect::<Vec<_>>();
+    // Of two pods that share a network either may stand for it.
+    assert!(label("k8s.pod.name").is_some_and(|name| names.iter().any(|known| known == name)));
+    assert_eq!((label("network.interface.name"), label("k8s.namespace.name")), (Some("eth0"), Some("default")));
+    assert_eq!(resource.kernel_start_ns, 1_795_000_000 * SECOND, "the network is as old as the pod's sandbox");
     // The host's end is the pod's cable, and no interface of the node's by itself: it has a name of another network's.
     let ends = of_name(self::node().interfaces(), &cable.host);
     assert_eq!(value(&ends, id::SYSTEM_NETWORK_IO, 1), value(points, id::POD_NETWORK_IO, 0));

@@ -8,7 +8,7 @@ use super::container::Executable;
 use super::process::Process;
 use super::split::CpuSplit;
 use crate::cgroup::{DeviceIo, Figures};
-use crate::publish::LayerFigures;
+use crate::node::Size;
 use crate::snapshot::{Point, Value};
 
 /// Points that a process has, at most: a list of them never grows.
@@ -167,6 +167,17 @@ pub fn executable(executable: &Executable) -> Vec<Point> {
         .int(id::EXECUTABLE_PAGING_FAULTS, 1, sums.faults_major)
         .lives(id::EXECUTABLE_PROCESS_STARTED, id::EXECUTABLE_PROCESS_ENDED, &executable.lives);
     points.finish()
+}
+
+/// What a container has written over its image, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayerFigures {
+    /// Bytes.
+    pub used: Option<u64>,
+    /// Files and folders.
+    pub inodes: Option<u64>,
+    /// The file system that holds it, where it is within reach.
+    pub size: Option<Size>,
 }
 
 /// What a container's points are made of besides its own sums.
