@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use foldhash::{HashMap, HashSet};
-use podscope_abi::BookKey;
+use podscope_abi::{BookKey, Loss};
 
 use crate::accounting::points::LayerFigures;
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
@@ -55,7 +55,7 @@ pub struct Last {
     /// Entries in use: books, closed, cgroups.
     pub entries: [u64; 3],
     /// Kernel-side losses so far.
-    pub losses: [u64; 8],
+    pub losses: [u64; Loss::ALL.len()],
     /// What was left out so far, by the value of the attribute `podscope.drop.reason`; the log is not counted here.
     pub dropped: Vec<(&'static str, u64)>,
 }
@@ -167,7 +167,7 @@ impl Collector {
                     attribution.tree.remove(id, now);
                     accounting.remove_cgroup(id);
                 }
-                Event::Oom(oom) => self.oom_kills.take(oom, now),
+                Event::Oom(oom) => self.oom_kills.take(accounting.identify(oom), now),
             }
         }
     }
@@ -191,7 +191,9 @@ impl Collector {
             self.machines.restart(&renamed);
         }
 
+        self.kernel.follow_kvm(now.monotonic_ns);
         accounting.begin(now);
+        self.machines.begin();
         last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
         self.kernel.reserve_books(last.entries[0])?;
         last.entries[1] = self.kernel.closed.for_each(|key, closed| accounting.take_closed(key, closed))? as u64;
@@ -204,11 +206,11 @@ impl Collector {
         clock.end(1);
 
         let outcome = settle(accounting, attribution, now.monotonic_ns);
-        self.count_oom_kills(accounting, attribution, names, now.monotonic_ns);
         self.unnamed_groups = outcome.unowned_processes > 0;
         self.retire(accounting, &outcome, now.monotonic_ns);
         self.learn_names(accounting, names);
-        self.machines.update(accounting, attribution, names, "/proc".as_ref());
+        self.follow_machines(accounting, attribution, names, now.monotonic_ns);
+        self.count_oom_kills(accounting, attribution, names, now.monotonic_ns);
         attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
@@ -255,8 +257,14 @@ impl Collector {
         for (oom, scope) in tracker.resolve(now, |cgroup| attribution.tree.path(cgroup).cloned()) {
             let owner = accounting.owner(oom.cgroup).cloned().unwrap_or(ContainerKey::Host);
             let name = names.get(&oom.exe).map_or(oom.comm.as_str(), |name| name);
-            let pages = oom.resident_pages;
-            tracing::warn!(pid = oom.pid, executable = name, pages, ?scope, ?owner, "the OOM killer ended a process");
+            let (pid, pages) = (oom.pid, oom.resident_pages);
+            match self.machines.count_oom_kill(&owner, oom.exe) {
+                Some((vm, role)) => {
+                    let (vm, role) = (format_args!("{}/{}", vm.namespace, vm.name), role.name());
+                    tracing::warn!(pid, executable = name, pages, ?scope, %vm, role, "the OOM killer ended a VM's process");
+                }
+                None => tracing::warn!(pid, executable = name, pages, ?scope, ?owner, "the OOM killer ended a process"),
+            }
             if let Some(container) = accounting.containers.get_mut(&owner)
                 && let Some(count) = container.oom_kills.get_mut(scope.combination())
             {
@@ -369,6 +377,7 @@ impl Collector {
                 tracing::warn!("cannot list the books: {error}");
             }
             keys.iter().for_each(|key| self.kernel.books.remove(key));
+            self.machines.forget(&retired).iter().for_each(|blame| self.kernel.blames.remove(blame));
             for cgroup in retired {
                 self.kernel.cgroups.remove(&cgroup);
                 self.waits.retire(&self.kernel, cgroup, now);
@@ -376,6 +385,20 @@ impl Collector {
         }
         self.waits.reuse(&mut self.kernel, now);
         self.waits.retain(|container| accounting.containers.contains_key(container));
+    }
+
+    /// What the virtual machines have used, and who ran while their CPUs waited.
+    fn follow_machines(&mut self, accounting: &Accounting, attribution: &Attribution, names: &Names, now: u64) {
+        let machines = &mut self.machines;
+        machines.update(accounting, attribution, names, "/proc".as_ref());
+        self.waits.follow(&mut self.kernel, machines, |cgroup| accounting.owner(cgroup), now);
+        let named = |owner: &&ContainerKey| !matches!(attribution.identity(owner), Identity::Waiting);
+        let owner = |cgroup| accounting.owner(cgroup).filter(named);
+        let listed = self.kernel.blames.for_each(|blame, waited| machines.take_blame(blame, *waited, owner));
+        if let Err(error) = listed {
+            tracing::warn!("cannot list who ran before virtual CPUs: {error}");
+        }
+        machines.settle(accounting);
     }
 
     /// Names of the executables that are in use; others are forgotten.
@@ -417,8 +440,11 @@ impl Collector {
         }
         self.figures.forget_unread(accounting.now.monotonic_ns);
         readings.layers = self.layers(attribution);
-        match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup)) {
-            Ok((count, waits)) => (last.entries[2], readings.waits) = (count, waits),
+        match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup), monotonic_ns()) {
+            Ok(read) => {
+                last.entries[2] = read.cgroups;
+                (readings.waits, readings.vcpus) = (read.by_container, read.by_vcpu);
+            }
             Err(error) => tracing::warn!("cannot list the cgroups: {error}"),
         }
         readings

@@ -1,6 +1,7 @@
 //! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
 
 mod identity;
+mod machines;
 mod node;
 
 use std::collections::VecDeque;
@@ -18,10 +19,11 @@ use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
 use crate::detail::Detail;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
-use crate::vm::{Machine, Machines};
+use crate::vm::{Blamed, Machines, VcpuKey};
+use crate::waits::VcpuFigures;
 
 pub use identity::rfc3339;
-use identity::{created_ns, exe_name, identify, identify_launcher};
+use identity::{created_ns, exe_name, identify};
 
 /// The executable name of what has no series of its own.
 pub const OTHER: &str = "_other";
@@ -38,6 +40,8 @@ pub struct Readings {
     pub cpus: HashMap<ContainerKey, f64>,
     /// Run-queue waits by container.
     pub waits: HashMap<ContainerKey, Box<Histogram>>,
+    /// What the kernel side keeps of virtual CPUs.
+    pub vcpus: HashMap<VcpuKey, VcpuFigures>,
     /// What containers have written over their images, by container id.
     pub layers: HashMap<Arc<str>, LayerFigures>,
     /// Names of block devices by major and minor number.
@@ -59,6 +63,7 @@ enum Subject {
     Device(ContainerKey, (u32, u32)),
     /// The node or a part of it, by name.
     Part(Entity, Arc<str>),
+    Culprit(Arc<str>, Blamed),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.
@@ -151,7 +156,7 @@ impl Publisher {
             }
         }
         self.pods(attribution, &readings, &now, &mut resources);
-        self.machines(machines, &now, &mut resources);
+        self.machines(machines, attribution, &mut readings, &now, &mut resources);
         self.detail.leave_out(&mut resources);
         self.forget(accounting);
         resources
@@ -333,40 +338,6 @@ impl Publisher {
         }
     }
 
-    fn machines(&mut self, machines: &Machines, now: &Moment, to: &mut Vec<Resource>) {
-        for (key, machine) in machines.all() {
-            let subject = Subject::Vm(Arc::clone(key), Arc::clone(&machine.vm.name));
-            let attributes = self.attributes_of(subject, now, |list| identify_launcher(key, machine, list));
-            to.push(Resource {
-                entity: Entity::Vm,
-                attributes,
-                start_ns: machine.sums.start_ns,
-                kernel_start_ns: machine.sums.start_ns,
-                ended: false,
-                points: machine.sums.points(machine.emulator.as_ref(), &machine.threads, self.page),
-            });
-            self.vcpus(key, machine, now, to);
-        }
-    }
-
-    fn vcpus(&mut self, key: &Arc<str>, machine: &Machine, now: &Moment, to: &mut Vec<Resource>) {
-        for (number, points) in machine.threads.vcpus() {
-            let subject = Subject::Vcpu(Arc::clone(key), Arc::clone(&machine.vm.name), number);
-            let attributes = self.attributes_of(subject, now, |list| {
-                identify_launcher(key, machine, list);
-                list.push(ResourceAttribute::label_int("podscope.vm.vcpu.id", i64::from(number)));
-            });
-            to.push(Resource {
-                entity: Entity::Vcpu,
-                attributes,
-                start_ns: machine.sums.start_ns,
-                kernel_start_ns: machine.sums.start_ns,
-                ended: false,
-                points,
-            });
-        }
-    }
-
     fn attributes_of(
         &mut self,
         subject: Subject,
@@ -391,6 +362,7 @@ impl Publisher {
             | Subject::Executable(container, _)
             | Subject::Container(container)
             | Subject::Device(container, _)
+            | Subject::Culprit(_, Blamed::Container(container))
                 if container == key =>
             {
                 before.push(Arc::clone(attributes));

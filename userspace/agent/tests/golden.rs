@@ -120,7 +120,7 @@ fn task(pid: u32, start: u64, exe: u64, used: u64) -> TaskRecord {
         flags: TaskFlags::LEADER | TaskFlags::MEMORY,
         threads: 3,
         changes: 0,
-        pad: 0,
+        kvm_vcpu: 0,
         comm,
     }
 }

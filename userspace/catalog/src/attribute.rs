@@ -82,6 +82,13 @@ attributes! {
     ];
     /// What a thread of a virtual machine's emulator is there for.
     VM_THREAD_CLASS = "podscope.vm.thread.class" ["vcpu", "io", "vhost", "migration", "worker", "emulator"];
+    /// Why a guest was left.
+    VM_EXIT_REASON = "podscope.vm.exit.reason" [
+        "other", "halt", "io", "mmio", "page_fault", "interrupt", "interrupt_window", "apic", "timer", "register",
+        "control_register", "cpuid", "hypercall", "pause", "exception",
+    ];
+    /// What a virtual CPU does; the time in which it is ready and waits for a CPU comes to it.
+    VCPU_STATE = "podscope.vm.vcpu.state" ["guest", "host", "polling", "halted"];
     /// Whose limit an OOM kill enforced.
     OOM_SCOPE = "podscope.oom.scope" ["container", "pod", "node", "other", "unknown"];
     /// User or kernel time, under the older name.
@@ -94,13 +101,14 @@ attributes! {
         "sched_wakeup", "sched_wakeup_new",
         "cgroup_mkdir", "cgroup_rmdir", "cgroup_rename", "cgroup_attach_task", "mark_victim",
         "mm_vmscan_direct_reclaim_begin", "mm_vmscan_direct_reclaim_end",
-        "mm_vmscan_memcg_reclaim_begin", "mm_vmscan_memcg_reclaim_end", "task",
+        "mm_vmscan_memcg_reclaim_begin", "mm_vmscan_memcg_reclaim_end",
+        "kvm_exit", "kvm_entry", "kvm_vcpu_wakeup", "task",
     ];
     /// A kernel map.
     MAP = "podscope.bpf.map" ["tasks", "books", "closed", "cgroups", "waits", "exes", "events"];
     /// What could not be kept.
     LOSS = "podscope.loss.reason" [
-        "task_state", "closing", "book", "closed", "cgroup", "exe", "event", "record",
+        "task_state", "closing", "book", "closed", "cgroup", "exe", "event", "record", "blame",
     ];
     /// What the agent's own bounds, or a fault, made it leave out.
     DROP = "podscope.drop.reason" [

@@ -117,6 +117,8 @@ pub enum Entity {
     Volume,
     /// A block device as a container uses it.
     ContainerDevice,
+    /// A container that ran while a virtual machine's CPUs waited.
+    Culprit,
     /// The agent itself.
     Agent,
     /// Processes that `--compat kubevirt` was told to track: those of one name in one pod.
@@ -127,13 +129,14 @@ pub enum Entity {
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 16] = [
+    pub const ALL: [Entity; 17] = [
         Entity::Process,
         Entity::Executable,
         Entity::Container,
         Entity::Pod,
         Entity::Vm,
         Entity::Vcpu,
+        Entity::Culprit,
         Entity::Node,
         Entity::Device,
         Entity::Interface,
@@ -159,12 +162,13 @@ impl Entity {
             Entity::Device => "device",
             Entity::Interface => "interface",
             Entity::Filesystem => "filesystem",
-            Entity::PodInterface => "pod_interface",
+            Entity::PodInterface => "pod interface",
             Entity::Volume => "volume",
-            Entity::ContainerDevice => "container_device",
+            Entity::ContainerDevice => "container device",
+            Entity::Culprit => "culprit",
             Entity::Agent => "agent",
-            Entity::KubevirtProcess => "kubevirt process",
-            Entity::KubevirtInfo => "kubevirt info",
+            Entity::KubevirtProcess => "kubevirt_process",
+            Entity::KubevirtInfo => "kubevirt_info",
         }
     }
 
@@ -182,6 +186,17 @@ impl Entity {
             "podscope.vm.role",
             "process.executable.name",
             "process.pid",
+        ];
+        const CULPRIT: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "podscope.culprit.namespace",
+            "podscope.culprit.pod",
+            "podscope.culprit.container",
         ];
         const VCPU: &[&str] = &[
             "k8s.node.name",
@@ -244,6 +259,7 @@ impl Entity {
             Entity::ContainerDevice => return CONTAINER_DEVICE,
             Entity::KubevirtProcess => return &["domain", "host", "process"],
             Entity::KubevirtInfo => return &["branch", "goversion", "kubeversion", "revision", "version"],
+            Entity::Culprit => return CULPRIT,
         };
         ALL.split_at(count).0
     }
@@ -283,6 +299,11 @@ impl Entity {
             Entity::Volume => "A volume of a pod that is a file system of its own.",
             Entity::ContainerDevice => "A block device as a container uses it, by the container's cgroup.",
             Entity::Node => "The node: its kernel's own sums over everything that runs on it.",
+            Entity::Culprit => {
+                "A container that ran on a CPU for which one of a virtual machine's CPUs waited; the host's processes \
+                 are `_host`, containers beyond the bound `_other`. `_unknown`: the CPU was idle or waking up, the \
+                 machine's own limit held it back, or it slept before and nobody knows who ran."
+            }
             Entity::Agent => "The agent itself.",
             Entity::KubevirtProcess => {
                 "Only with `--compat kubevirt`, on the address of its configuration: the tracked processes of one name \

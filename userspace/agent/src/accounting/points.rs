@@ -10,6 +10,8 @@ use super::split::CpuSplit;
 use crate::cgroup::{DeviceIo, Figures};
 use crate::node::Size;
 use crate::snapshot::{Point, Value};
+use crate::vm::Run;
+use crate::waits::VcpuFigures;
 
 /// Points that a process has, at most: a list of them never grows.
 const MOST: usize = 32;
@@ -118,8 +120,7 @@ pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
             .int(id::PROCESS_MEMORY_USAGE, 0, memory.resident() * page)
             .int(id::PROCESS_MEMORY_VIRTUAL, 0, memory.virtual_size * page)
             .int(id::PROCESS_MEMORY_PEAK, 0, memory.peak * page);
-        let kinds = [memory.anonymous, memory.file, memory.shared, memory.swap, memory.hugetlb];
-        for (kind, pages) in kinds.into_iter().enumerate() {
+        for (kind, pages) in memory.kinds().into_iter().enumerate() {
             points.int(id::PROCESS_MEMORY_KIND, kind, pages * page);
         }
         points.int(id::PROCESS_MEMORY_TEXT, 0, memory.text(page)).int(id::PROCESS_MEMORY_DATA, 0, memory.data * page);
@@ -178,6 +179,35 @@ pub struct LayerFigures {
     pub inodes: Option<u64>,
     /// The file system that holds it, where it is within reach.
     pub size: Option<Size>,
+}
+
+/// A virtual CPU. `figures`: what the kernel side keeps of it, where it does.
+pub fn vcpu(used: &Counters, figures: Option<VcpuFigures>) -> Vec<Point> {
+    let mut points = Points::default();
+    points
+        .seconds(id::VCPU_CPU_TIME, 0, used.run_ns)
+        .seconds(id::VCPU_READY_TIME, 0, used.wait_ns)
+        .seconds(id::VCPU_BLOCKED_TIME, 0, used.blocked_ns)
+        .int(id::VCPU_CONTEXT_SWITCHES, 0, used.switches_voluntary)
+        .int(id::VCPU_CONTEXT_SWITCHES, 1, used.switches_involuntary)
+        .int(id::VCPU_MIGRATIONS, 0, used.migrations);
+    if let Some(VcpuFigures { waits, kvm }) = figures {
+        points.push(id::VCPU_READY, 0, Value::Histogram(waits));
+        if let Some(Run { exits, states }) = kvm {
+            points.int(id::VCPU_EXITS, 0, exits.iter().sum());
+            for (state, ns) in states.into_iter().enumerate() {
+                points.seconds(id::VCPU_STATE_TIME, state, ns);
+            }
+        }
+    }
+    points.finish()
+}
+
+/// Who ran while virtual CPUs waited, ns.
+pub fn culprit(waited_ns: u64) -> Vec<Point> {
+    let mut points = Points::default();
+    points.seconds(id::CULPRIT_TIME, 0, waited_ns);
+    points.finish()
 }
 
 /// What a container's points are made of besides its own sums.

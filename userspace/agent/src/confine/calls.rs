@@ -91,6 +91,7 @@ const BPF: &[Named] = &[
     ("BPF_MAP_DELETE_ELEM", 3),
     ("BPF_OBJ_GET_INFO_BY_FD", 15),
     ("BPF_RAW_TRACEPOINT_OPEN", 17),
+    ("BPF_MAP_LOOKUP_AND_DELETE_ELEM", 21),
     ("BPF_MAP_LOOKUP_BATCH", 24),
     ("BPF_LINK_CREATE", 28),
     ("BPF_ITER_CREATE", 33),

@@ -13,6 +13,8 @@ mod corners;
 mod endpoint;
 mod faults;
 mod hostile;
+mod kvm;
+mod libvirt;
 mod lives;
 mod machines;
 mod missing;
