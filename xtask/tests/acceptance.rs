@@ -1,5 +1,4 @@
 //! docs/acceptance.md and docs/names.md: no row is missing, tests that are named exist, names are the catalogue's.
-#![expect(clippy::unwrap_used, reason = "a panic is a failed test")]
 
 mod support;
 
