@@ -115,6 +115,10 @@ offsets! {
     signal_read_calls = "signal_struct.ioac.syscr",
     /// Of dead threads.
     signal_write_calls = "signal_struct.ioac.syscw",
+    /// Of children that were waited for.
+    signal_cutime = "signal_struct.cutime",
+    /// Of children that were waited for.
+    signal_cstime = "signal_struct.cstime",
     /// Resident pages by kind; per-CPU counters from 6.2.
     rss_stat = "mm_struct.rss_stat",
     /// The central count inside a per-CPU counter.
@@ -123,6 +127,14 @@ offsets! {
     hugetlb = "mm_struct.hugetlb_usage",
     /// Virtual pages.
     total_vm = "mm_struct.total_vm",
+    /// Beginning of the program's code.
+    start_code = "mm_struct.start_code",
+    /// Its end.
+    end_code = "mm_struct.end_code",
+    /// Virtual pages that are private and can be written, without the stack.
+    data_vm = "mm_struct.data_vm",
+    /// Virtual pages of the stack.
+    stack_vm = "mm_struct.stack_vm",
     /// Peak resident pages.
     hiwater_rss = "mm_struct.hiwater_rss",
     /// The executable.

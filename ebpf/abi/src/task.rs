@@ -136,6 +136,16 @@ pub struct TaskRecord {
     pub hugetlb_pages: u64,
     /// Virtual size in pages (`mm_struct.total_vm`).
     pub virtual_pages: u64,
+    /// Where the program's code begins (`mm_struct.start_code`).
+    pub code_start: u64,
+    /// Where it ends (`mm_struct.end_code`).
+    pub code_end: u64,
+    /// Virtual pages of data and stack (`mm_struct.data_vm`, `mm_struct.stack_vm`).
+    pub data_pages: u64,
+    /// CPU time in user mode of children that were waited for, and of theirs, ns (`signal_struct.cutime`).
+    pub children_user_ns: u64,
+    /// The same in kernel mode (`signal_struct.cstime`).
+    pub children_system_ns: u64,
     /// Peak resident pages so far (`mm_struct.hiwater_rss` or `signal_struct.maxrss`).
     pub peak_pages: u64,
     /// When it was queued, by the run queue's clock, ns; 0 when it is not queued. For the reading task itself
@@ -160,7 +170,7 @@ pub struct TaskRecord {
     /// `task_struct.comm`.
     pub comm: [u8; 16],
 }
-const _: () = assert!(size_of::<TaskRecord>() == 400);
+const _: () = assert!(size_of::<TaskRecord>() == 440);
 
 /// A virtual CPU's thread, as user space found it. Its id is the key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

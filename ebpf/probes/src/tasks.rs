@@ -91,6 +91,7 @@ fn identify(task: Task, state: TaskStateRef, record: &mut TaskRecord) {
     record.exe = it.exe;
     record.flags = it.flags;
     record.threads = signal::threads(task.signal());
+    (record.children_user_ns, record.children_system_ns) = signal::children(task.signal());
     record.comm = copied(task.0, offset!(comm));
 }
 
@@ -123,6 +124,9 @@ fn measure(task: Task, state: TaskStateRef, record: &mut TaskRecord) {
     record.swap_pages = mm::pages(mm, mm::SWAP);
     record.hugetlb_pages = mm::hugetlb(mm);
     record.virtual_pages = member(mm, offset!(total_vm));
+    record.code_start = member(mm, offset!(start_code));
+    record.code_end = member(mm, offset!(end_code));
+    record.data_pages = mm::data_pages(mm);
     record.peak_pages = member(mm, offset!(hiwater_rss));
 }
 

@@ -99,11 +99,17 @@ impl Files {
 
     fn process_points(&self) -> Vec<Point> {
         let (stat, status) = (&self.stat, &self.status);
+        let data = status.kilobytes("VmData").zip(status.kilobytes("VmStk")).map(|(data, stack)| data + stack);
+        let children = stat.children_ns();
         let mut points = Points::default();
         points
             .known(id::PROCESS_MEMORY_USAGE, 0, status.resident())
             .known(id::PROCESS_MEMORY_VIRTUAL, 0, status.kilobytes("VmSize"))
             .known(id::PROCESS_MEMORY_PEAK, 0, status.kilobytes("VmHWM"))
+            .known(id::PROCESS_MEMORY_TEXT, 0, status.kilobytes("VmExe"))
+            .known(id::PROCESS_MEMORY_DATA, 0, data)
+            .known_seconds(id::PROCESS_CHILDREN_CPU_TIME, 0, children.map(|(user, _)| user))
+            .known_seconds(id::PROCESS_CHILDREN_CPU_TIME, 1, children.map(|(_, system)| system))
             .known(id::PROCESS_CONTEXT_SWITCHES, 0, status.value("voluntary_ctxt_switches"))
             .known(id::PROCESS_CONTEXT_SWITCHES, 1, status.value("nonvoluntary_ctxt_switches"))
             .known(id::PROCESS_PAGING_FAULTS, 0, stat.field(10))

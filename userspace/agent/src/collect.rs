@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use foldhash::{HashMap, HashSet};
 use podscope_abi::{BookKey, Loss};
 
+use crate::accounting::points::LayerFigures;
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::{Layout, Reader, scan};
@@ -18,7 +19,7 @@ use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
 use crate::node::Node;
 use crate::oom::{Kmsg, OomTracker};
 use crate::own::{OwnFigures, Usage};
-use crate::publish::{LayerFigures, Names, Publisher, Readings};
+use crate::publish::{Names, Publisher, Readings};
 use crate::runtime::Layer;
 use crate::snapshot::Snapshot;
 use crate::status::{Board, Kind, State};
@@ -227,8 +228,7 @@ impl Collector {
         clock.end(3);
         let readings = self.read_groups(accounting, attribution, last);
         clock.end(2);
-        let pods = attribution.runtime().pods();
-        let of_node = self.publisher.node(&self.node, &pods, accounting.processes.len() as u64, &now);
+        let of_node = self.publisher.node(&self.node, attribution, accounting.processes.len() as u64, &now);
         let mut resources =
             self.publisher.resources(accounting, attribution, names, machines, &outcome.ended, readings);
         resources.extend(of_node);
@@ -237,8 +237,15 @@ impl Collector {
         last.dropped = self.dropped(accounting, attribution);
         clock.end(4);
         last.phases = clock.seconds;
-        // Without the iterator the books still tell of what has ended, and the cgroups of all.
-        let failed = tasks.err().map(|error| error.to_string());
+        self.note_tasks(tasks.err());
+        let tracker = self.tracker.as_mut();
+        let tracked = tracker.map(|tracker| tracker.update(accounting, attribution, names, "/proc".as_ref()));
+        Ok(Snapshot { time_ns: now.unix_ns, resources, lingering, tracked: tracked.unwrap_or_default() })
+    }
+
+    /// Says once that living tasks cannot be read. The books still tell of what has ended, and the cgroups of all.
+    fn note_tasks(&mut self, error: Option<std::io::Error>) {
+        let failed = error.map(|error| error.to_string());
         if failed != self.tasks_failed {
             match &failed {
                 Some(error) => tracing::error!("living tasks cannot be read: {error}"),
@@ -246,9 +253,6 @@ impl Collector {
             }
             self.tasks_failed = failed;
         }
-        let tracker = self.tracker.as_mut();
-        let tracked = tracker.map(|tracker| tracker.update(accounting, attribution, names, "/proc".as_ref()));
-        Ok(Snapshot { time_ns: now.unix_ns, resources, lingering, tracked: tracked.unwrap_or_default() })
     }
 
     /// Counts open descriptors of some of the published processes; each has its turn every 30 s.

@@ -34,6 +34,11 @@ impl Stat {
         Some((self.field(14)?.checked_mul(TICK_NS)?, self.field(15)?.checked_mul(TICK_NS)?))
     }
 
+    /// The same of children that were waited for.
+    pub(crate) fn children_ns(&self) -> Option<(u64, u64)> {
+        Some((self.field(16)?.checked_mul(TICK_NS)?, self.field(17)?.checked_mul(TICK_NS)?))
+    }
+
     /// When the process started, ns since boot.
     pub(crate) fn start_ns(&self) -> Option<u64> {
         self.field(22)?.checked_mul(TICK_NS)

@@ -12,13 +12,12 @@ use foldhash::{HashMap, HashMapExt};
 use podscope_abi::{Counters, Histogram};
 use podscope_catalog::Entity;
 
-use crate::accounting::points::{self, ContainerFigures};
+use crate::accounting::points::{self, ContainerFigures, LayerFigures};
 use crate::accounting::split::CpuSplit;
 use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Process, ProcessKey};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
 use crate::detail::Detail;
-use crate::node::Size;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
 use crate::vm::{Blamed, Machines, VcpuKey};
 use crate::waits::VcpuFigures;
@@ -47,17 +46,6 @@ pub struct Readings {
     pub layers: HashMap<Arc<str>, LayerFigures>,
     /// Names of block devices by major and minor number.
     pub devices: HashMap<(u32, u32), Arc<str>>,
-}
-
-/// What a container has written over its image, and where.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LayerFigures {
-    /// Bytes.
-    pub used: Option<u64>,
-    /// Files and folders.
-    pub inodes: Option<u64>,
-    /// The file system that holds it, where it is within reach.
-    pub size: Option<Size>,
 }
 
 /// Names of executables by id.
@@ -240,14 +228,7 @@ impl Publisher {
         let attributes = self.attributes_of(Subject::Container(key.clone()), now, |list| identify(identity, list));
         to.push(resource(Entity::Container, attributes, points));
         for device in figures.iter().flat_map(|figures| figures.disk.devices.iter()) {
-            let (major, minor) = device.number;
-            let subject = Subject::Device(key.clone(), device.number);
-            let attributes = self.attributes_of(subject, now, |list| {
-                identify(identity, list);
-                let name = readings.devices.get(&device.number).map(Arc::clone);
-                let name = name.unwrap_or_else(|| format!("{major}:{minor}").into());
-                list.push(ResourceAttribute::label("system.device", name));
-            });
+            let attributes = self.device(key, identity, device.number, &readings.devices, now);
             to.push(resource(Entity::ContainerDevice, attributes, points::device(device)));
         }
         for (&exe, executable) in &container.executables {

@@ -273,6 +273,10 @@ fn what_the_agent_still_does_goes_on() -> End {
     assert!(descriptors::count(proc(), hand.child.id()).is_some_and(|count| count >= 3));
     assert!(fs::read_dir(format!("/proc/{}/fd", stranger.id()))?.count() >= 3);
     assert!(fs::read_dir("/sys/fs/cgroup")?.count() > 0);
+    for file in ["1/net/dev", "1/mountinfo", "diskstats", "vmstat", &format!("{}/net/dev", stranger.id())] {
+        assert!(!fs::read(proc().join(file))?.is_empty(), "{file}");
+    }
+    assert!(rustix::fs::statvfs("/")?.f_blocks > 0);
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (connected, accepted) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());

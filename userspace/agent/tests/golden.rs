@@ -106,6 +106,11 @@ fn task(pid: u32, start: u64, exe: u64, used: u64) -> TaskRecord {
         swap_pages: 4,
         hugetlb_pages: 512,
         virtual_pages: 10_000,
+        code_start: 0x40_0000,
+        code_end: 0x40_1234,
+        data_pages: 300,
+        children_user_ns: 5_000_000,
+        children_system_ns: 1_000_000,
         peak_pages: 1000,
         queued_ns: 0,
         pid,
@@ -183,7 +188,9 @@ async fn the_page_is_as_committed() {
     for seconds in [5, 10, 15] {
         let ended = collect(&mut accounting, &mut attribution, seconds, seconds == 15);
         attribution.refresh(moment(seconds).monotonic_ns);
+        node.refresh(&moment(seconds));
         let mut readings = Readings::default();
+        readings.devices.insert((254, 0), Arc::clone(node.device_name((254, 0)).unwrap()));
         let (container, pod) = (ContainerKey::Container(CONTAINER.into()), ContainerKey::Pod(POD.into()));
         assert!(matches!(attribution.identity(&container), Identity::Named(_)));
         let mut reader = Reader::new(&layout);
@@ -195,8 +202,7 @@ async fn the_page_is_as_committed() {
         let mut waits = Histogram::EMPTY;
         (waits.zero, waits.buckets[40], waits.buckets[100], waits.over, waits.sum_ns) = (5, 4, 3, 1, 77 * SECOND);
         readings.waits.insert(container, Box::new(waits));
-        node.refresh(&moment(seconds));
-        let of_node = publisher.node(&node, &[], accounting.processes.len() as u64, &moment(seconds));
+        let of_node = publisher.node(&node, &attribution, accounting.processes.len() as u64, &moment(seconds));
         let mut resources =
             publisher.resources(&accounting, &attribution, &names, &Machines::default(), &ended, readings);
         resources.extend(of_node);

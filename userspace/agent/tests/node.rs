@@ -9,21 +9,27 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use k8s_cri::v1::{ListContainersResponse, ListPodSandboxResponse, PodSandbox, PodSandboxMetadata, VersionResponse};
+use k8s_cri::v1::{
+    ContainerAttributes, ContainerStats, FilesystemIdentifier, FilesystemUsage, ListContainerStatsResponse,
+    ListContainersResponse, ListPodSandboxResponse, PodSandbox, PodSandboxMetadata, UInt64Value, VersionResponse,
+};
 use podscope_abi::{Counters, RecordKind, TaskFlags, TaskRecord};
 use podscope_agent::accounting::{Accounting, Limits, Moment, Policy};
 use podscope_agent::attribution::Attribution;
 use podscope_agent::cgroup::Tree;
-use podscope_agent::node::{Filesystems, Node, Part, PodNetwork};
+use podscope_agent::detail::Detail;
+use podscope_agent::node::{Node, Part, PodNetwork};
+use podscope_agent::publish::Publisher;
 use podscope_agent::runtime::{self, SocketChoice};
-use podscope_agent::snapshot::{Point, Value};
-use podscope_agent::status::Board;
-use podscope_catalog::{MetricId, id};
-use support::eventually;
+use podscope_agent::snapshot::{Point, Resource, Value};
+use podscope_agent::status::{Board, State};
+use podscope_catalog::{Entity, MetricId, id};
 use support::fake::{FakeRuntime, Manner};
-use support::recorded::{LIST_CONTAINERS, LIST_SANDBOXES, VERSION};
+use support::recorded::{self, LIST_CONTAINERS, LIST_SANDBOXES, VERSION};
+use support::{absent, eventually, state};
 
 const SECOND: u64 = 1_000_000_000;
+const LIST_STATS: &str = "runtime.v1.RuntimeService/ListContainerStats";
 
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
@@ -116,20 +122,24 @@ fn a_disk_has_moved_what_dd_has_moved() {
 }
 
 /// Against df's words.
-#[test]
-fn a_volume_is_as_large_as_df_says() {
+#[tokio::test]
+async fn a_volume_is_as_large_as_df_says() {
     let mounted = Mounted::new();
     let point = mounted.point();
     std::fs::write(point.join("file"), vec![1; 1 << 20]).unwrap();
     run("sync", &["--file-system", point.to_str().unwrap()]);
-    let filesystems = Filesystems::start("/proc".as_ref()).unwrap();
-    let board = Board::default();
-    let sizes = (0..500).find_map(|_| {
+    let mut node = Node::new("/proc".as_ref(), "/sys".as_ref(), Board::default());
+    node.watch_filesystems().unwrap();
+    let is_there = |node: &Node| node.sizes().volumes.iter().any(|volume| &*volume.name.name == "pvc-7");
+    for seconds in 1..500 {
         sleep(Duration::from_millis(20));
-        let sizes = filesystems.sizes(&board);
-        sizes.volumes.iter().any(|volume| &*volume.name.name == "pvc-7").then_some(sizes)
-    });
-    let sizes = sizes.expect("the thread finds the volume");
+        node.refresh(&Moment { monotonic_ns: seconds * SECOND, ..Moment::default() });
+        if is_there(&node) {
+            break;
+        }
+    }
+    assert!(is_there(&node), "the thread finds no volume");
+    let sizes = node.sizes();
     let volume = sizes.volumes.iter().find(|volume| &*volume.name.name == "pvc-7").unwrap();
     assert_eq!((&*volume.name.pod, &*volume.name.kind), (Mounted::POD, "csi"));
     let points = volume.points();
@@ -156,6 +166,27 @@ fn a_volume_is_as_large_as_df_says() {
     assert_eq!(states, told[0], "the states add up");
     let inodes: f64 = (0..2).map(|state| value(&root, id::NODE_FILESYSTEM_INODE_USAGE, state)).sum();
     assert_eq!(inodes, told[1]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cri.sock");
+    let server = FakeRuntime::start(&socket, Manner::Good);
+    runtime_of(&[(Mounted::POD, "1")], &server);
+    let config = runtime::Config { socket: SocketChoice::Path(socket), ..runtime::Config::default() };
+    let attribution = Attribution::new(Tree::new(1, SECOND), runtime::spawn(config, Board::default()));
+    let mut publisher = Publisher::new("node-1", 4096, 0, Detail::default());
+    let mut volumes = || -> Vec<Resource> {
+        let all = publisher.node(&node, &attribution, 1, &Moment::default());
+        all.into_iter().filter(|resource| resource.entity == Entity::Volume).collect()
+    };
+    assert!(volumes().is_empty(), "of a pod that nobody knows yet");
+    eventually("the runtime names the pod", || (!attribution.runtime().pods().is_empty()).then_some(())).await;
+    let [resource] = &volumes()[..] else { panic!("not one volume") };
+    let label = |key| resource.attributes.text(key);
+    assert_eq!(
+        (label("k8s.pod.name"), label("k8s.volume.name")),
+        (Some(&*format!("pod-{}", Mounted::POD)), Some("pvc-7"))
+    );
+    assert_eq!((label("k8s.volume.type"), label("k8s.pod.uid")), (Some("csi"), Some(Mounted::POD)));
 }
 
 /// A process in a network namespace of its own, with a cable to the host; both end with this value.
@@ -283,7 +314,80 @@ async fn a_pods_network_has_carried_what_was_sent_and_stands_once() {
     assert_eq!(value(points, id::POD_NETWORK_PACKETS, 0), 100.0);
     let errors = [id::POD_NETWORK_ERRORS, id::POD_NETWORK_DROPPED];
     assert!(errors.iter().all(|metric| value(points, *metric, 0) == 0.0));
+    let mut publisher = Publisher::new("node-1", 4096, 0, Detail::default());
+    let resources = publisher.node(&node, &attribution, 4, &Moment::default());
+    let of_pods: Vec<_> = resources.iter().filter(|resource| resource.entity == Entity::PodInterface).collect();
+    let [resource] = of_pods[..] else { panic!("{of_pods:?}") };
+    let label = |key| resource.attributes.text(key);
+    let names = pods[..2].iter().map(|(uid, _)| format!("pod-{uid}")).collect::<Vec<_>>();
+    // Of two pods that share a network either may stand for it.
+    assert!(label("k8s.pod.name").is_some_and(|name| names.iter().any(|known| known == name)));
+    assert_eq!((label("network.interface.name"), label("k8s.namespace.name")), (Some("eth0"), Some("default")));
+    assert_eq!(resource.kernel_start_ns, 1_795_000_000 * SECOND, "the network is as old as the pod's sandbox");
     // The host's end is the pod's cable, and no interface of the node's by itself: it has a name of another network's.
     let ends = of_name(self::node().interfaces(), &cable.host);
     assert_eq!(value(&ends, id::SYSTEM_NETWORK_IO, 1), value(points, id::POD_NETWORK_IO, 0));
+}
+
+/// A recorded answer as a message.
+fn recorded_stats(runtime: &str) -> ListContainerStatsResponse {
+    let recording = recorded::json(&recorded::folder(runtime), "ListContainerStats.json");
+    let value = |value: &serde_json::Value| {
+        value.as_object().map(|number| UInt64Value { value: number.get("value").map_or(0, recorded::number) as u64 })
+    };
+    let stats = recorded::list(&recording["response"], "stats").iter().map(|stats| {
+        let layer = &stats["writable_layer"];
+        ContainerStats {
+            attributes: Some(ContainerAttributes {
+                id: recorded::text(&stats["attributes"]["id"]),
+                ..ContainerAttributes::default()
+            }),
+            writable_layer: Some(FilesystemUsage {
+                timestamp: recorded::number(&layer["timestamp"]),
+                fs_id: Some(FilesystemIdentifier { mountpoint: recorded::text(&layer["fs_id"]["mountpoint"]) }),
+                used_bytes: value(&layer["used_bytes"]),
+                inodes_used: value(&layer["inodes_used"]),
+            }),
+            ..ContainerStats::default()
+        }
+    });
+    ListContainerStatsResponse { stats: stats.collect() }
+}
+
+#[tokio::test]
+async fn what_containers_have_written_is_what_recorded_runtimes_say() {
+    for (runtime, container, written, place) in [
+        ("ctd16", "2b6dd3e0", Some((8192, 5)), "/rig/ctd16/root/io.containerd.snapshotter.v1.overlayfs"),
+        // It has ended, and was never counted.
+        ("ctd21", "48a5d116", None, "/rig/ctd21/root/io.containerd.snapshotter.v1.overlayfs"),
+        ("crio", "66aa0151", Some((12, 8)), "/rig/crio/root/overlay/"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("cri.sock");
+        let server = FakeRuntime::start(&socket, Manner::Good);
+        runtime_of(&[], &server);
+        server.answer(LIST_STATS, &recorded_stats(runtime));
+        let board = Board::default();
+        let config = runtime::Config { socket: SocketChoice::Path(socket), ..runtime::Config::default() };
+        let handle = runtime::spawn(config, board.clone());
+        let find = || handle.layers().iter().find(|(id, _)| id.starts_with(container)).map(|(_, layer)| layer.clone());
+        let layer = eventually("the runtime tells", find).await;
+        assert_eq!(layer.used_bytes.zip(layer.inodes), written, "{runtime}");
+        assert!(layer.mountpoint.starts_with(place), "{runtime}: {}", layer.mountpoint.display());
+        eventually("the source is up", || (state(&board, "container_stats") == Some(State::Up)).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_that_cannot_say_what_is_written_goes_on_naming_pods() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("cri.sock");
+    let server = FakeRuntime::start(&socket, Manner::Good);
+    runtime_of(&[("11111111-0001-4a00-8000-0000000000a1", "1")], &server);
+    let board = Board::default();
+    let config = runtime::Config { socket: SocketChoice::Path(socket), ..runtime::Config::default() };
+    let handle = runtime::spawn(config, board.clone());
+    let reason = eventually("its absence is told", || absent(&board, "container_stats")).await;
+    assert!(reason.contains("ListContainerStats: Unimplemented"), "{reason}");
+    assert_eq!((handle.pods().len(), state(&board, "runtime")), (1, Some(State::Up)));
 }

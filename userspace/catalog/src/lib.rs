@@ -158,17 +158,17 @@ impl Entity {
             Entity::Pod => "pod",
             Entity::Vm => "vm",
             Entity::Vcpu => "vcpu",
-            Entity::Culprit => "culprit",
             Entity::Node => "node",
             Entity::Device => "device",
             Entity::Interface => "interface",
             Entity::Filesystem => "filesystem",
-            Entity::PodInterface => "pod_interface",
+            Entity::PodInterface => "pod interface",
             Entity::Volume => "volume",
-            Entity::ContainerDevice => "container_device",
+            Entity::ContainerDevice => "container device",
+            Entity::Culprit => "culprit",
             Entity::Agent => "agent",
-            Entity::KubevirtProcess => "kubevirt_process",
-            Entity::KubevirtInfo => "kubevirt_info",
+            Entity::KubevirtProcess => "kubevirt process",
+            Entity::KubevirtInfo => "kubevirt info",
         }
     }
 
@@ -251,15 +251,15 @@ impl Entity {
             Entity::Executable => 10,
             Entity::Process => 11,
             Entity::Vcpu => return VCPU,
-            Entity::Culprit => return CULPRIT,
-            Entity::KubevirtProcess => return &["domain", "host", "process"],
-            Entity::KubevirtInfo => return &["branch", "goversion", "kubeversion", "revision", "version"],
             Entity::Device => return &["k8s.node.name", "system.device"],
             Entity::Interface => return &["k8s.node.name", "network.interface.name"],
             Entity::Filesystem => return FILESYSTEM,
             Entity::PodInterface => return POD_INTERFACE,
             Entity::Volume => return VOLUME,
             Entity::ContainerDevice => return CONTAINER_DEVICE,
+            Entity::KubevirtProcess => return &["domain", "host", "process"],
+            Entity::KubevirtInfo => return &["branch", "goversion", "kubeversion", "revision", "version"],
+            Entity::Culprit => return CULPRIT,
         };
         ALL.split_at(count).0
     }

@@ -44,6 +44,12 @@ metrics! {
     PROCESS_MEMORY_PEAK = "podscope.process.memory.peak", "By", Gauge Int, Process, Memory;
     /// Memory of the process by what its pages are.
     PROCESS_MEMORY_KIND = "podscope.process.memory.kind", "By", UpDownCounter Int, Process, Memory, [MEMORY_KIND];
+    /// Virtual memory of the process's own code.
+    PROCESS_MEMORY_TEXT = "podscope.process.memory.text", "By", Gauge Int, Process, Memory;
+    /// Virtual memory of the process for private data and its stack.
+    PROCESS_MEMORY_DATA = "podscope.process.memory.data", "By", Gauge Int, Process, Memory;
+    /// CPU time of the process's children that have ended and were waited for, and of theirs; absent before the first.
+    PROCESS_CHILDREN_CPU_TIME = "podscope.process.children.cpu.time", "s", Counter Double, Process, Kernel, [CPU_MODE];
     /// Context switches of the process.
     PROCESS_CONTEXT_SWITCHES = "process.context_switches", "{context_switch}", Counter Int, Process, Task, [SWITCH_TYPE];
     /// Page faults of the process.

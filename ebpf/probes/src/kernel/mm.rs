@@ -32,6 +32,13 @@ pub(crate) fn hugetlb(mm: *const u8) -> u64 {
     copied(mm, offset!(hugetlb))
 }
 
+/// Virtual pages of data and stack.
+#[inline(always)]
+pub(crate) fn data_pages(mm: *const u8) -> u64 {
+    let (data, stack): (u64, u64) = (member(mm, offset!(data_vm)), member(mm, offset!(stack_vm)));
+    data + stack
+}
+
 /// Reads the base name of the executable into `name`; false when there is none.
 #[inline(always)]
 pub(crate) fn exe_name(mm: *const u8, name: *mut ExeName) -> bool {

@@ -23,6 +23,12 @@ pub(crate) fn peak_pages(signal: *const u8) -> u64 {
     member(signal, offset!(signal_maxrss))
 }
 
+/// CPU time of children that were waited for, and of theirs: user and system, ns.
+#[inline(always)]
+pub(crate) fn children(signal: *const u8) -> (u64, u64) {
+    (member(signal, offset!(signal_cutime)), member(signal, offset!(signal_cstime)))
+}
+
 /// What the group's dead threads had used.
 #[inline(always)]
 pub(crate) fn dead_threads(signal: *const u8) -> Counters {

@@ -8,7 +8,7 @@ use super::container::Executable;
 use super::process::Process;
 use super::split::CpuSplit;
 use crate::cgroup::{DeviceIo, Figures};
-use crate::publish::LayerFigures;
+use crate::node::Size;
 use crate::snapshot::{Point, Value};
 use crate::vm::Run;
 use crate::waits::VcpuFigures;
@@ -123,6 +123,11 @@ pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
         for (kind, pages) in memory.kinds().into_iter().enumerate() {
             points.int(id::PROCESS_MEMORY_KIND, kind, pages * page);
         }
+        points.int(id::PROCESS_MEMORY_TEXT, 0, memory.text(page)).int(id::PROCESS_MEMORY_DATA, 0, memory.data * page);
+        if process.children_ns != [0; 2] {
+            let [user, system] = process.children_ns;
+            points.seconds(id::PROCESS_CHILDREN_CPU_TIME, 0, user).seconds(id::PROCESS_CHILDREN_CPU_TIME, 1, system);
+        }
     }
     if let Some(series) = series {
         points.switches_and_faults(&series.published);
@@ -163,6 +168,17 @@ pub fn executable(executable: &Executable) -> Vec<Point> {
         .int(id::EXECUTABLE_PAGING_FAULTS, 1, sums.faults_major)
         .lives(id::EXECUTABLE_PROCESS_STARTED, id::EXECUTABLE_PROCESS_ENDED, &executable.lives);
     points.finish()
+}
+
+/// What a container has written over its image, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayerFigures {
+    /// Bytes.
+    pub used: Option<u64>,
+    /// Files and folders.
+    pub inodes: Option<u64>,
+    /// The file system that holds it, where it is within reach.
+    pub size: Option<Size>,
 }
 
 /// A virtual CPU. `figures`: what the kernel side keeps of it, where it does.

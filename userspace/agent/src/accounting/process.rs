@@ -20,6 +20,10 @@ pub struct Memory {
     pub hugetlb: u64,
     /// Virtual pages.
     pub virtual_size: u64,
+    /// Where the program's code begins and ends, bytes.
+    pub code: (u64, u64),
+    /// Virtual pages of data and stack.
+    pub data: u64,
     /// Peak resident pages.
     pub peak: u64,
 }
@@ -28,6 +32,12 @@ impl Memory {
     /// Resident pages, hugetlb included.
     pub fn resident(&self) -> u64 {
         self.anonymous + self.file + self.shared + self.hugetlb
+    }
+
+    /// Bytes of the pages that the program's code is on. `page`: bytes of a page.
+    pub fn text(&self, page: u64) -> u64 {
+        let (start, end) = self.code;
+        (end.div_ceil(page).saturating_sub(start / page)).saturating_mul(page)
     }
 
     /// Pages by what they are, in the order of the attribute `podscope.memory.kind`.
@@ -89,6 +99,8 @@ pub struct Process {
     pub series: Option<Series>,
     /// Kernel thread.
     pub kernel: bool,
+    /// CPU time of children that were waited for: user and system, ns.
+    pub children_ns: [u64; 2],
     /// Open descriptors, where they were counted.
     pub descriptors: Option<u64>,
     /// Collections in which it was seen first and last.
@@ -124,6 +136,7 @@ impl Process {
             delta: Counters::ZERO,
             series: None,
             kernel: false,
+            children_ns: [0; 2],
             descriptors: None,
             first_pass: pass,
             last_pass: 0,
@@ -165,6 +178,8 @@ impl Process {
             self.changes = record.changes;
             self.cgroup = record.cgroup;
             self.threads = record.threads;
+            let [user, system] = self.children_ns;
+            self.children_ns = [user.max(record.children_user_ns), system.max(record.children_system_ns)];
             self.kernel = record.flags & TaskFlags::KERNEL != 0;
         }
         if record.flags & TaskFlags::MEMORY != 0 && (leader || first_of_pass) {
@@ -255,8 +270,23 @@ fn memory_of(record: &TaskRecord, peak_before: u64) -> Memory {
         swap: pages(record.swap_pages),
         hugetlb: record.hugetlb_pages,
         virtual_size: record.virtual_pages,
+        code: (record.code_start, record.code_end),
+        data: record.data_pages,
         peak: 0,
     };
     memory.peak = peak_before.max(record.peak_pages).max(memory.resident());
     memory
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_counts_by_the_pages_it_is_on() {
+        let text = |start, end| Memory { code: (start, end), ..Memory::default() }.text(4096);
+        assert_eq!(text(4096, 8192), 4096);
+        assert_eq!(text(4097, 8193), 2 * 4096);
+        assert_eq!((text(0, 0), text(9000, 1)), (0, 0));
+    }
 }

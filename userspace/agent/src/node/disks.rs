@@ -62,6 +62,7 @@ struct Known {
     raw: Vec<u8>,
     name: Arc<str>,
     is_published: bool,
+    last: Counters,
 }
 
 /// Reads a line: number, name and counters.
@@ -86,6 +87,28 @@ fn line(line: &[u8]) -> Option<(Number, &[u8], Counters)> {
 }
 
 impl Counters {
+    /// The numbers of which the kernel shows 32 bits: all times.
+    fn times(&mut self) -> [&mut u64; 6] {
+        let [read, write] = &mut self.transfers;
+        let (busy, queued) = (&mut self.busy_ms, &mut self.queued_ms);
+        [&mut read[3], &mut write[3], busy, queued, &mut self.discards[3], &mut self.flushes[1]]
+    }
+
+    /// Goes on from the counters before where a time has begun anew at 0, as it does every 50 days of waiting.
+    fn widen(&mut self, mut before: Self) {
+        const SPAN: u64 = 1 << 32;
+        // Another device has the number.
+        if self.operations() < before.operations() {
+            return;
+        }
+        for (now, before) in self.times().into_iter().zip(before.times()) {
+            if *now < SPAN {
+                *now += *before / SPAN * SPAN;
+                *now += if now < before { SPAN } else { 0 };
+            }
+        }
+    }
+
     /// One that only grows.
     fn operations(&self) -> u64 {
         [self.transfers[0][0], self.transfers[1][0], self.discards[0], self.flushes[0]]
@@ -103,7 +126,7 @@ impl Disks {
     /// The devices to publish. `booted_ns`, `now_ns`: ns since the Unix epoch.
     pub(crate) fn read(&mut self, text: &[u8], booted_ns: u64, now_ns: u64) -> Vec<Device> {
         let mut devices = Vec::new();
-        for (number, name, counters) in lines(text).filter_map(line) {
+        for (number, name, mut counters) in lines(text).filter_map(line) {
             let known = known(&mut self.known, &self.sys, number, name);
             if !known.is_published || counters.operations() == 0 {
                 continue;
@@ -112,6 +135,8 @@ impl Disks {
                 self.dropped += 1;
                 continue;
             }
+            counters.widen(known.last);
+            known.last = counters;
             let start_ns = self.births.start_ns(number, counters.operations(), booted_ns);
             devices.push(Device { name: Arc::clone(&known.name), start_ns, counters });
         }
@@ -129,8 +154,13 @@ impl Disks {
 }
 
 /// Looks a device up, and in sysfs where it is new or has another name.
-fn known<'a>(all: &'a mut HashMap<Number, Known>, sys: &Path, number: Number, raw: &[u8]) -> &'a Known {
-    let look = || Known { raw: raw.to_owned(), name: visible(raw).into(), is_published: is_published(sys, raw) };
+fn known<'a>(all: &'a mut HashMap<Number, Known>, sys: &Path, number: Number, raw: &[u8]) -> &'a mut Known {
+    let look = || Known {
+        raw: raw.to_owned(),
+        name: visible(raw).into(),
+        is_published: is_published(sys, raw),
+        last: Counters::default(),
+    };
     match all.entry(number) {
         Entry::Occupied(entry) => {
             let known = entry.into_mut();
@@ -265,6 +295,23 @@ mod tests {
         let taken = disks.read(b"8 0 dm-0 1 0 8 1 0 0 0 0 0 1 1\n", 0, 2);
         assert_eq!(taken.len(), 1);
         assert_eq!(disks.name((8, 0)).map(|name| &**name), Some("dm-0"), "a number that is used again");
+    }
+
+    #[test]
+    fn times_go_on_where_the_kernel_begins_anew() {
+        const MOST: u64 = u32::MAX as u64;
+        let sys = sys(&["vda"], &[]);
+        let mut disks = Disks::new(sys.path());
+        let mut queued = |operations: u64, ms: u64| {
+            let text = format!("254 0 vda {operations} 0 8 1 0 0 0 0 0 1 {ms}\n");
+            let devices = disks.read(text.as_bytes(), 0, 1);
+            (value(&devices[0], id::NODE_DISK_QUEUE_TIME, 0).unwrap() / MS).round()
+        };
+        assert_eq!(queued(5, MOST - 1), (MOST - 1) as f64);
+        assert_eq!(queued(6, 1), (MOST + 2) as f64);
+        assert_eq!(queued(7, 1), (MOST + 2) as f64);
+        assert_eq!(queued(7, 0), (2 * MOST + 2) as f64);
+        assert_eq!(queued(1, 4), 4.0, "another device has the number");
     }
 
     #[test]

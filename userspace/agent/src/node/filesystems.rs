@@ -302,3 +302,48 @@ impl Volume {
         points.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_does_not_answer_is_a_state_and_nothing_waits_for_it() {
+        let (board, filesystems) = (Board::default(), Filesystems::default());
+        let last = Sizes { of_kubelet: Some(Size::default()), ..Sizes::default() };
+        lock(&filesystems.0).sizes = Arc::new(last);
+        let asked = |ago: Duration| {
+            let since = Instant::now().checked_sub(ago).unwrap();
+            lock(&filesystems.0).asked = Some((since, "/slow".into()));
+            let sizes = filesystems.sizes(&board);
+            let state = board.all().remove(&(Kind::Source, SOURCE.to_owned())).unwrap();
+            (sizes.of_kubelet.is_some(), state)
+        };
+        assert_eq!(asked(PATIENCE / 2), (true, State::Up));
+        let reason = "the file system at /slow does not answer".to_owned();
+        assert_eq!(asked(2 * PATIENCE), (false, State::Absent { reason }));
+        assert_eq!(asked(Duration::ZERO), (true, State::Up), "it has answered after all");
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_last_that_wants_its_results() {
+        let filesystems = Filesystems::default();
+        let shared = Arc::downgrade(&filesystems.0);
+        assert_eq!(round(&shared, "/proc".as_ref()), Some(PERIOD));
+        assert!(lock(&filesystems.0).asked.is_none() && lock(&filesystems.0).fault.is_none());
+        assert_eq!(round(&shared, "/nowhere".as_ref()), Some(PERIOD));
+        assert!(lock(&filesystems.0).fault.as_ref().is_some_and(|fault| fault.contains("/nowhere")));
+        drop(filesystems);
+        assert_eq!(round(&shared, "/proc".as_ref()), None);
+    }
+
+    #[test]
+    fn a_file_system_stands_where_it_is_mounted_first_and_as_a_whole() {
+        let text = b"1 0 8:1 /etc /a rw - ext4 /dev/sda rw\n2 0 8:1 / /longer rw - ext4 /dev/sda rw\n\
+            3 0 8:1 / /long rw - ext4 /dev/sda rw\n4 0 0:9 / /nfs rw - nfs4 server:/ rw\n\
+            5 0 8:2 /etc/hosts /etc/hosts rw - xfs /dev/sdb rw\n6 0 0:8 / /run rw - tmpfs tmpfs rw\n";
+        let mounts: Vec<_> = Mount::parse(text).collect();
+        let points: Vec<_> = first_mounts(&mounts).iter().map(|mount| mount.point.display().to_string()).collect();
+        assert_eq!(points, ["/etc/hosts", "/long"]);
+    }
+}

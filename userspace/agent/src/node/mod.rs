@@ -22,6 +22,7 @@ use self::births::Births;
 use self::disks::Disks;
 pub use self::filesystems::{Filesystem, Filesystems, Size, Sizes, Volume};
 pub use self::mounts::VolumeName;
+use self::network::DefaultRoute;
 pub use self::pods::{PodNetwork, PodNetworks};
 use self::reading::{Files, Reading};
 use crate::accounting::Moment;
@@ -49,6 +50,7 @@ pub struct Node {
     filesystems: Option<Filesystems>,
     sizes: Arc<Sizes>,
     interfaces: Births<String>,
+    default_route: DefaultRoute,
     read_ns: Option<u64>,
     /// When the kernel was started, ns since the Unix epoch; as first reckoned, so that no sum begins anew when the
     /// clock is set.
@@ -84,6 +86,7 @@ impl Node {
             filesystems: None,
             sizes: Arc::default(),
             interfaces: Births::default(),
+            default_route: DefaultRoute::default(),
             read_ns: None,
             booted_ns: 0,
             last: Reading::default(),
@@ -123,6 +126,7 @@ impl Node {
             Ok(text) => self.disks.read(text, self.booted_ns, now.unix_ns),
             Err(_) => Vec::new(),
         };
+        self.default_route.follow(reading.default_interface());
         let beyond = reading.interfaces.len().saturating_sub(MOST_INTERFACES);
         reading.interfaces.truncate(MOST_INTERFACES);
         self.interfaces_dropped += beyond as u64;
@@ -180,6 +184,7 @@ impl Node {
             points.double(id::NODE_CPU_USAGE, cpus);
         }
         self.last.add_to(&mut points);
+        self.default_route.add_to(&mut points);
         self.sizes.add_to(&mut points);
         points.finish()
     }

@@ -119,11 +119,35 @@ impl Interface {
         rare(&mut points, metrics.multicast, 0, self.multicast);
         points.finish()
     }
+}
 
-    /// The points of the whole node, where this is the interface of its default route.
-    pub(crate) fn add_to_node(&self, points: &mut Points) {
-        for (direction, flow) in self.flows.iter().enumerate() {
-            points.int(id::NODE_NETWORK_IO, direction, flow.bytes).int(id::NODE_NETWORK_ERRORS, direction, flow.errors);
+/// What has gone by the default route. It may move from one interface to another, and the totals go on.
+#[derive(Debug, Default)]
+pub(crate) struct DefaultRoute {
+    /// Bytes and errors, in and out.
+    totals: Option<[[u64; 2]; 2]>,
+    last: Option<Interface>,
+}
+
+impl DefaultRoute {
+    /// Takes a reading: the interface that has the route now.
+    pub(crate) fn follow(&mut self, interface: Option<&Interface>) {
+        let counters = |interface: &Interface| interface.flows.map(|flow| [flow.bytes, flow.errors]);
+        if let Some(now) = interface {
+            let totals = self.totals.get_or_insert_with(|| counters(now));
+            if let Some(before) = self.last.as_ref().filter(|before| before.name == now.name) {
+                let grown = counters(now).into_iter().flatten().zip(counters(before).into_iter().flatten());
+                for (total, (now, before)) in totals.iter_mut().flatten().zip(grown) {
+                    *total = total.saturating_add(now.saturating_sub(before));
+                }
+            }
+        }
+        self.last = interface.cloned();
+    }
+
+    pub(crate) fn add_to(&self, points: &mut Points) {
+        for (direction, [bytes, errors]) in self.totals.into_iter().flatten().enumerate() {
+            points.int(id::NODE_NETWORK_IO, direction, bytes).int(id::NODE_NETWORK_ERRORS, direction, errors);
         }
     }
 }
@@ -208,6 +232,28 @@ mod tests {
         let near = "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
         assert_eq!(routes(&[wan, lan, down, near].concat()).as_deref(), Some("lan0"));
         assert_eq!(routes(&[down, near].concat()), None);
+    }
+
+    #[test]
+    fn the_default_route_may_move_and_its_totals_go_on() {
+        let interface = |name: &str, bytes: u64| {
+            let text = format!("{name}: {bytes} 1 {bytes} 0 0 0 0 0 {bytes} 1 0 0 0 0 0 0\n");
+            interfaces(text.as_bytes(), |_| true).next().unwrap()
+        };
+        let mut route = DefaultRoute::default();
+        let mut after = |interface: Option<Interface>| {
+            route.follow(interface.as_ref());
+            route.totals
+        };
+        let totals = |bytes: u64| Some([[bytes, bytes], [bytes, 0]]);
+        assert_eq!(after(None), None);
+        assert_eq!(after(Some(interface("eth0", 1000))), totals(1000), "since the kernel was started");
+        assert_eq!(after(Some(interface("eth0", 1500))), totals(1500));
+        assert_eq!(after(Some(interface("eth1", 7))), totals(1500));
+        assert_eq!(after(Some(interface("eth1", 9))), totals(1502));
+        assert_eq!(after(None), totals(1502));
+        assert_eq!(after(Some(interface("eth1", 20))), totals(1502));
+        assert_eq!(after(Some(interface("eth1", 4))), totals(1502), "it was made anew");
     }
 
     #[test]

@@ -115,9 +115,9 @@ impl PodNetworks {
     /// starts later may have gone to another network.
     fn find_processes(&mut self, pods: &[Arc<PodMeta>], accounting: &Accounting, attribution: &Attribution) {
         let living = |key: &ProcessKey| accounting.processes.get(key).is_some_and(|process| process.threads > 0);
-        self.processes.retain(|_, key| living(key));
-        if pods.iter().all(|pod| self.processes.contains_key(&pod.uid)) {
-            self.processes.retain(|uid, _| pods.iter().any(|pod| pod.uid == *uid));
+        let uids: HashSet<&str> = pods.iter().map(|pod| &*pod.uid).collect();
+        self.processes.retain(|uid, key| uids.contains(&**uid) && living(key));
+        if self.processes.len() == uids.len() {
             return;
         }
         self.processes.clear();
@@ -130,6 +130,7 @@ impl PodNetworks {
                 _ => continue,
             };
             match self.processes.get_mut(uid) {
+                _ if !uids.contains(&**uid) => {}
                 Some(oldest) if oldest.start > key.start => *oldest = *key,
                 Some(_) => {}
                 None => drop(self.processes.insert(Arc::clone(uid), *key)),

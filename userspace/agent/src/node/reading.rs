@@ -105,6 +105,12 @@ fn take<T>(
 }
 
 impl Reading {
+    /// The interface of the default route.
+    pub(super) fn default_interface(&self) -> Option<&Interface> {
+        let name = self.default_route.as_ref()?;
+        self.interfaces.iter().find(|interface| interface.name == *name)
+    }
+
     /// The points of the node itself.
     pub(super) fn add_to(&self, points: &mut Points) {
         if let Some(stat) = &self.stat {
@@ -115,10 +121,6 @@ impl Reading {
         }
         if let Some(paging) = &self.paging {
             paging.add_to(points);
-        }
-        let default = self.default_route.as_ref();
-        if let Some(interface) = self.interfaces.iter().find(|interface| Some(&interface.name) == default) {
-            interface.add_to_node(points);
         }
         for (kind, count) in self.sockets.into_iter().enumerate() {
             points.known(id::NODE_SOCKETS, kind, count);

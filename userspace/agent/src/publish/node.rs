@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use podscope_catalog::Entity;
 
 use super::identity::identify;
 use super::{Publisher, Subject};
-use crate::accounting::Moment;
-use crate::attribution::Identity;
+use crate::accounting::{ContainerKey, Moment};
+use crate::attribution::{Attribution, Identity};
 use crate::node::{Node, Part, PodNetwork, Volume, VolumeName};
 use crate::runtime::PodMeta;
-use crate::snapshot::{Resource, ResourceAttribute};
+use crate::snapshot::{Attributes, Resource, ResourceAttribute};
 
 impl Publisher {
     /// The node and what belongs to it. To be called before [`Publisher::resources`], which forgets the attributes of
     /// what is no longer published.
-    pub fn node(&mut self, node: &Node, pods: &[Arc<PodMeta>], processes: u64, now: &Moment) -> Vec<Resource> {
+    pub fn node(&mut self, node: &Node, attribution: &Attribution, processes: u64, now: &Moment) -> Vec<Resource> {
         let whole = Part { name: "".into(), start_ns: node.booted_ns(), points: node.points(processes, now) };
         let mut resources = vec![self.part(Entity::Node, whole, now, |_| ())];
         for device in node.devices() {
@@ -37,7 +38,9 @@ impl Publisher {
             };
             resources.push(self.part(Entity::Filesystem, part, now, fill));
         }
-        for volume in &node.sizes().volumes {
+        let volumes = &node.sizes().volumes;
+        let pods = if volumes.is_empty() { Vec::new() } else { attribution.runtime().pods() };
+        for volume in volumes {
             if let Some(pod) = pods.iter().find(|pod| pod.uid == volume.name.pod) {
                 resources.push(self.volume(pod, volume, now));
             }
@@ -48,6 +51,24 @@ impl Publisher {
             }
         }
         resources
+    }
+
+    /// The attributes of a block device as a container uses it. `names`: by major and minor number.
+    pub(super) fn device(
+        &mut self,
+        key: &ContainerKey,
+        identity: &Identity,
+        number: (u32, u32),
+        names: &HashMap<(u32, u32), Arc<str>>,
+        now: &Moment,
+    ) -> Arc<Attributes> {
+        self.attributes_of(Subject::Device(key.clone(), number), now, |list| {
+            identify(identity, list);
+            let (major, minor) = number;
+            let name = names.get(&number).map(Arc::clone);
+            let name = name.unwrap_or_else(|| format!("{major}:{minor}").into());
+            list.push(ResourceAttribute::label("system.device", name));
+        })
     }
 
     fn volume(&mut self, pod: &Arc<PodMeta>, volume: &Volume, now: &Moment) -> Resource {

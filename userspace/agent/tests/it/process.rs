@@ -94,10 +94,24 @@ fn check_holdings(pid: u32, page: &Page) {
     for (kind, key) in [("anonymous", "RssAnon"), ("file", "RssFile"), ("shared", "RssShmem"), ("swap", "VmSwap")] {
         near("podscope_process_memory_kind_bytes", &[labels[0], ("podscope_memory_kind", kind)], key, lag);
     }
+    let statm: Vec<f64> =
+        proc_file(pid, "statm").split_ascii_whitespace().map(|pages| pages.parse().unwrap()).collect();
+    for (metric, pages) in
+        [("podscope_process_memory_text_bytes", statm[3]), ("podscope_process_memory_data_bytes", statm[5])]
+    {
+        assert_eq!(page.one(metric, &labels), pages * rustix::param::page_size() as f64, "{metric}");
+    }
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    for (mode, field) in [("user", 16), ("system", 17)] {
+        let labels = [labels[0], ("cpu_mode", mode)];
+        let (published, truth) =
+            (page.sum("podscope_process_children_cpu_time_seconds_total", &labels), stat(pid, field) as f64 / ticks);
+        // The kernel shows whole ticks, and divides what it has by the ticks that each mode had.
+        assert!((published - truth).abs() <= 1.01 / ticks, "{mode}: {published} s, the kernel: {truth} s");
+    }
     assert_eq!(page.one("process_thread_count", &labels), keyed(pid, "status", "Threads") as f64);
 
     let since_boot: f64 = std::fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
-    let ticks = rustix::param::clock_ticks_per_second() as f64;
     let uptime = since_boot - stat(pid, 22) as f64 / ticks;
     let published = page.one("process_uptime_seconds", &labels);
     // As old as the page is; the kernel gives the start in hundredths of a second.
@@ -131,6 +145,7 @@ async fn a_process_is_what_proc_says_of_it() {
     eventually("the reader has ended", || ended().then_some(()));
     freeze(&[&container]);
     let after = agent.settled();
+    assert!(stat(container.pid(), 16) + stat(container.pid(), 17) > 0, "the shell's children have worked");
     for (pid, then) in pids.iter().zip(&then) {
         let now = counters(*pid);
         check_counters(*pid, (&before, then), (&after, &now));
