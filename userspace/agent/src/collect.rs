@@ -9,6 +9,7 @@ use podscope_abi::BookKey;
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::{Layout, Reader, scan};
+use crate::cluster;
 use crate::descriptors::{self, Schedule};
 use crate::figures::GroupFigures;
 use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
@@ -77,6 +78,8 @@ pub struct Collector {
     /// What was published last, for as long as anybody has it.
     published: Weak<Snapshot>,
     machines: Machines,
+    cluster: cluster::Handle,
+    join: cluster::Join,
 }
 
 impl Collector {
@@ -110,7 +113,15 @@ impl Collector {
             usage: Usage::default(),
             published: Weak::new(),
             machines: Machines::default(),
+            cluster: cluster::Handle::default(),
+            join: cluster::Join::new("", false),
         }
+    }
+
+    /// Puts what is known of the cluster on what is collected.
+    #[must_use]
+    pub fn with_cluster(self, cluster: cluster::Handle, join: cluster::Join) -> Self {
+        Self { cluster, join, ..self }
     }
 
     /// Says what has been published.
@@ -195,8 +206,11 @@ impl Collector {
         clock.end(2);
         self.count_descriptors(accounting, now.monotonic_ns);
         clock.end(3);
-        let resources =
+        let cluster = self.cluster.view();
+        self.publisher.describe(self.join.workloads(&cluster));
+        let mut resources =
             self.publisher.resources(accounting, attribution, names, &self.machines, &outcome.ended, readings);
+        self.join.join(&mut resources, &cluster, &now);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
         last.dropped = self.dropped(accounting, attribution);
@@ -272,13 +286,14 @@ impl Collector {
             losses: last.losses,
             dropped: last.dropped.clone(),
             unowned_ns: shared.accounting.unowned.run_ns,
+            kube_requests: self.cluster.requests(),
             ..OwnFigures::default()
         }
     }
 
     fn dropped(&self, accounting: &Accounting, attribution: &Attribution) -> Vec<(&'static str, u64)> {
         let runtime = attribution.runtime().stats();
-        vec![
+        let mut dropped = vec![
             ("process", accounting.processes_dropped),
             ("ended_series", self.publisher.lingering_dropped),
             ("cgroup_name", attribution.tree.dropped()),
@@ -288,7 +303,9 @@ impl Collector {
             ("label", runtime.truncated_labels),
             ("runtime_answer", runtime.malformed),
             ("runtime_request", runtime.requests_dropped),
-        ]
+        ];
+        dropped.extend(self.cluster.dropped());
+        dropped
     }
 
     /// Walks the cgroup tree where a name is missing, and now and then in case an event was lost.

@@ -29,7 +29,7 @@ use crate::publish::Publisher;
 use crate::runtime::SocketChoice;
 use crate::snapshot::{Attributes, Resource, Snapshot};
 use crate::status::{Board, Kind, State};
-use crate::{confine, http, own, privileges, runtime, view};
+use crate::{cluster, confine, http, own, privileges, runtime, view};
 
 /// Time for the last export: within the five seconds after a signal.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -65,8 +65,9 @@ pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()>
         Kernel::load(&options).context("cannot load the kernel programs; `podscope-agent -M` works without them")?;
     let kmsg = Kmsg::open("/dev/kmsg".as_ref(), &board);
     let server = Server::bind(config.listen, config.tls())?;
+    let kube = config.kube.resolve(&config.node(), |name| std::env::var(name).ok());
     let capabilities = drop_privileges(&kmsg);
-    confine::confine(config.confine, &within_reach(config, &otlp), &board);
+    confine::confine(config.confine, &within_reach(config, &otlp, &kube), &board);
     log.start().context("cannot start the thread that writes the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
@@ -86,7 +87,10 @@ pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()>
             linger_ns,
             ..Limits::default()
         };
-        let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg);
+        let compares = kube.access.is_ok() && kube.metrics != cluster::MetricsChoice::Off;
+        let join = cluster::Join::new(&config.node(), compares);
+        let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg)
+            .with_cluster(cluster::spawn(&kube, &board), join);
         serve(config, server, otlp, board, collector, Facts { capabilities, detail, log: log.clone() }).await
     })
 }
@@ -104,7 +108,7 @@ fn drop_privileges(kmsg: &Kmsg) -> Vec<String> {
 }
 
 /// What the agent still needs to reach once it is confined.
-fn within_reach(config: &Config, otlp: &otlp::Config) -> confine::Wants {
+fn within_reach(config: &Config, otlp: &otlp::Config, kube: &cluster::Config) -> confine::Wants {
     let sockets = match &config.cri_socket {
         SocketChoice::None => Vec::new(),
         SocketChoice::Path(path) => vec![path.clone()],
@@ -117,7 +121,8 @@ fn within_reach(config: &Config, otlp: &otlp::Config) -> confine::Wants {
         cgroup_root: config.cgroup_root.clone(),
         sockets,
         tls_files: served.chain(target.iter().flat_map(|target| target.files())).map(PathBuf::from).collect(),
-        otlp_port: target.map(otlp::Target::port),
+        ports: target.map(otlp::Target::port).into_iter().chain(kube.ports()).collect(),
+        kube_files: kube.files(),
     }
 }
 

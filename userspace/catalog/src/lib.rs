@@ -103,14 +103,27 @@ pub enum Entity {
     Vm,
     /// A virtual CPU of a virtual machine.
     Vcpu,
+    /// A pod's place in its workload.
+    Workload,
+    /// The node.
+    Node,
     /// The agent itself.
     Agent,
 }
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 7] =
-        [Entity::Process, Entity::Executable, Entity::Container, Entity::Pod, Entity::Vm, Entity::Vcpu, Entity::Agent];
+    pub const ALL: [Entity; 9] = [
+        Entity::Process,
+        Entity::Executable,
+        Entity::Container,
+        Entity::Pod,
+        Entity::Vm,
+        Entity::Vcpu,
+        Entity::Workload,
+        Entity::Node,
+        Entity::Agent,
+    ];
 
     /// Its name in the reference.
     pub const fn name(self) -> &'static str {
@@ -121,6 +134,8 @@ impl Entity {
             Entity::Pod => "pod",
             Entity::Vm => "vm",
             Entity::Vcpu => "vcpu",
+            Entity::Workload => "workload",
+            Entity::Node => "node",
             Entity::Agent => "agent",
         }
     }
@@ -149,13 +164,23 @@ impl Entity {
             "podscope.vm.uid",
             "podscope.vm.vcpu.id",
         ];
+        const WORKLOAD: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.workload.kind",
+            "podscope.workload.name",
+            "podscope.pod.qos_class",
+        ];
         let count = match self {
-            Entity::Agent => 1,
+            Entity::Agent | Entity::Node => 1,
             Entity::Pod | Entity::Vm => 6,
             Entity::Container => 8,
             Entity::Executable => 10,
             Entity::Process => 11,
             Entity::Vcpu => return VCPU,
+            Entity::Workload => return WORKLOAD,
         };
         ALL.split_at(count).0
     }
@@ -178,6 +203,11 @@ impl Entity {
                  for."
             }
             Entity::Vcpu => "A virtual CPU: a thread of the emulator.",
+            Entity::Workload => {
+                "A pod's place in its workload, by the Kubernetes API: other series of the pod are joined with it by \
+                 `k8s_pod_uid`."
+            }
+            Entity::Node => "The node: its kernel's own sums over everything that runs on it.",
             Entity::Agent => "The agent itself.",
         }
     }
@@ -198,6 +228,10 @@ pub enum Source {
     Proc,
     /// The cgroup's own files; such a counter started with the cgroup, not with the agent.
     Cgroup,
+    /// Objects of the Kubernetes API.
+    Api,
+    /// The kubelet's `/metrics/resource`, or metrics.k8s.io, which serves the same.
+    MetricsServer,
     /// The agent's own bookkeeping.
     Agent,
 }
@@ -234,6 +268,8 @@ impl Source {
             Source::Memory => "address space",
             Source::Proc => "/proc",
             Source::Cgroup => "cgroup files",
+            Source::Api => "Kubernetes API",
+            Source::MetricsServer => "kubelet or metrics.k8s.io",
             Source::Agent => "agent",
         }
     }
