@@ -109,7 +109,7 @@ impl Access {
 
     fn of_files(&self, files: &[PathBuf]) -> Result<Config, Error> {
         let names = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
-        let unusable = |error: &dyn std::error::Error| {
+        let unusable = |error: &(dyn std::error::Error + 'static)| {
             Error::Config(format!("the kubeconfig {names} cannot be used: {}", crate::client::chain(error)))
         };
         let mut merged = Kubeconfig::default();

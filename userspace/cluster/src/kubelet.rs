@@ -50,9 +50,15 @@ pub struct Resource {
 /// Asks a kubelet.
 ///
 /// # Errors
-/// Whatever is in [`Error`].
+/// Whatever is in [`Error`]; [`Error::Malformed`] for a page without any figure.
 pub async fn resource(client: &Client) -> Result<Resource, Error> {
-    Ok(parse(&client.text("/metrics/resource").await?))
+    const PATH: &str = "/metrics/resource";
+    let read = parse(&client.text(PATH).await?);
+    if read.readings.is_empty() {
+        let call = format!("GET {}{PATH}", client.url());
+        return Err(Error::Malformed { call, reason: "there is no figure in the answer".to_owned() });
+    }
+    Ok(read)
 }
 
 /// Reads Prometheus text; samples of other metrics are passed over.

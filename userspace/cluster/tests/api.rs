@@ -61,6 +61,10 @@ async fn the_kubelet_is_asked_with_the_same_token() {
     let read = kubelet::resource(&kubelet.client().unwrap()).await.unwrap();
     assert_eq!(read, kubelet::parse(Recorded::KUBELET));
     assert_eq!((read.readings.len(), read.malformed, read.incomplete), (6, 0, false));
+
+    server.fail("/metrics", Fault::Nonsense);
+    let error = kubelet::resource(&kubelet.client().unwrap()).await.unwrap_err();
+    assert!(matches!(&error, Error::Malformed { reason, .. } if reason.contains("no figure")), "{error}");
 }
 
 #[tokio::test]
@@ -103,7 +107,7 @@ async fn each_fault_is_its_own_outcome() {
         assert_eq!(error.outcome(), outcome, "{fault:?}: {error}");
         let text = error.to_string();
         assert!(text.starts_with(&format!("GET https://{}/api/v1/nodes/node1: ", server.address)), "{text}");
-        assert!(text.contains(says), "{fault:?}: {text}");
+        assert!(text.contains(says) && !text.contains("ServiceError"), "{fault:?}: {text}");
         let asks = matches!(fault, Fault::Status(_, headers) if !headers.is_empty());
         assert_eq!(error.retry_after(), asks.then_some(Duration::from_secs(7)), "{text}");
         assert_eq!(counters.read()[outcome as usize], before + 1, "{text}");

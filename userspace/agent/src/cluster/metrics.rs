@@ -18,6 +18,7 @@ use crate::status::State;
 
 /// How many times longer the pauses between questions to metrics.k8s.io are.
 const SELDOM: u32 = 4;
+const UNKNOWN_ADDRESS: &str = "the kubelet's address is not known: set HOST_IP, or give --kubelet";
 
 /// Starts the tasks that are wanted; `off` shows why others are not.
 pub(super) fn spawn(
@@ -30,11 +31,17 @@ pub(super) fn spawn(
     // Whether the kubelet answers; unknown at first. Without a task for it nobody will say.
     let (answers, wanted) = channel(None);
     let choice = config.metrics;
-    if matches!(choice, MetricsChoice::Auto | MetricsChoice::Kubelet) {
-        tasks.spawn(keep_kubelet(of_kubelet, config.clone(), answers));
-    } else {
-        off(&[KUBELET], if choice == MetricsChoice::Api { "--kube-metrics api" } else { "--kube-metrics off" });
+    let why_not = match choice {
+        MetricsChoice::Auto if config.kubelet.is_none() => Some(UNKNOWN_ADDRESS),
+        MetricsChoice::Auto | MetricsChoice::Kubelet => None,
+        MetricsChoice::Api => Some("--kube-metrics api"),
+        MetricsChoice::Off => Some("--kube-metrics off"),
+    };
+    if let Some(reason) = why_not {
+        off(&[KUBELET], reason);
         answers.send_replace(Some(false));
+    } else {
+        tasks.spawn(keep_kubelet(of_kubelet, config.clone(), answers));
     }
     if matches!(choice, MetricsChoice::Auto | MetricsChoice::Api) {
         tasks.spawn(keep_api(of_api, config.clone(), wanted));
@@ -58,7 +65,7 @@ async fn ask_kubelet(
     answers: &Sender<Option<bool>>,
 ) -> Result<Infallible, Error> {
     let Some(address) = &config.kubelet else {
-        return Err(Error::Config("the kubelet's address is not known: set HOST_IP, or give --kubelet".to_owned()));
+        return Err(Error::Config(UNKNOWN_ADDRESS.to_owned()));
     };
     let client = session.connect_to(|api| api.kubelet(address, &config.trust))?;
     loop {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use podscope_cluster::{Access, Backoff, Client, Endpoint, Error};
 use tokio::time::sleep;
 
-use super::{CLOCK, Shared};
+use super::{CLOCK, METRICS_SERVER, Shared};
 use crate::status::{Board, Kind, State};
 
 /// First and longest pause after a fault.
@@ -31,7 +31,13 @@ impl Session {
 
     /// Shows a fault and pauses.
     pub(super) async fn fails(&mut self, error: &Error) {
-        self.set(State::Absent { reason: error.to_string() });
+        let advice = match error {
+            Error::NotFound { .. } if self.source == METRICS_SERVER => {
+                "; is metrics-server installed, and has it seen this node for a minute?"
+            }
+            _ => "",
+        };
+        self.set(State::Absent { reason: format!("{error}{advice}") });
         sleep(self.backoff.pause(error.retry_after())).await;
     }
 
@@ -67,7 +73,7 @@ impl Session {
         } else {
             let way = if offset > 0 { "behind" } else { "ahead of" };
             // In steps, so that a drift is no change of the state.
-            let apart = offset.unsigned_abs().next_multiple_of(60) / 60;
+            let apart = offset.unsigned_abs().div_ceil(60);
             let reason = format!(
                 "this node's clock is up to {apart} min {way} that of {}: certificates and tokens may be refused",
                 client.url()

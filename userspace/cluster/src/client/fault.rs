@@ -59,8 +59,13 @@ fn links<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
     })
 }
 
-/// An error and its sources; a source that the text before it already quotes is left out.
-pub(crate) fn chain(error: &dyn StdError) -> String {
+/// An error and its sources; a source that the text before it already quotes is left out, and so is kube's envelope of
+/// other libraries' errors.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let error = match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Service(inner)) => inner.as_ref(),
+        _ => error,
+    };
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

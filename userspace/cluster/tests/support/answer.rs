@@ -20,14 +20,13 @@ impl Recorded {
 }
 
 /// Objects of a cluster.
-#[derive(Debug)]
 pub(crate) struct Answers {
     pub(crate) nodes: Vec<Value>,
     pub(crate) pods: Vec<Value>,
     pub(crate) node_metrics: Vec<Value>,
     pub(crate) pod_metrics: Vec<Value>,
     /// The kubelet's page; made anew for each question.
-    pub(crate) kubelet: fn() -> String,
+    pub(crate) kubelet: Box<dyn Fn() -> String + Send>,
     /// Most pods of a page that lists them.
     pub(crate) page: usize,
     /// Whether metrics-server is there.
@@ -41,7 +40,7 @@ impl Answers {
             pods: Recorded::items(Recorded::PODS),
             node_metrics: Recorded::items(Recorded::METRICS_NODES),
             pod_metrics: Recorded::items(Recorded::METRICS_PODS),
-            kubelet: || Recorded::KUBELET.to_owned(),
+            kubelet: Box::new(|| Recorded::KUBELET.to_owned()),
             page: usize::MAX,
             metrics_server: true,
         }

@@ -37,7 +37,6 @@ pub(crate) enum Fault {
 }
 
 /// What the server does at the moment.
-#[derive(Debug)]
 pub(crate) struct Behaviour {
     /// By what the path begins with; the first that fits.
     pub(crate) faults: Vec<(&'static str, Fault)>,
