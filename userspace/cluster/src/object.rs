@@ -46,6 +46,17 @@ pub struct Meta {
     pub labels: BTreeMap<String, String>,
     /// Who made it.
     pub owner_references: Vec<OwnerReference>,
+    /// Annotations.
+    pub annotations: Annotations,
+}
+
+/// The annotations that are used.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Annotations {
+    /// Of a mirror pod: the uid under which the kubelet runs it.
+    #[serde(rename = "kubernetes.io/config.mirror")]
+    pub mirror: Option<String>,
 }
 
 /// Who made an object.
@@ -149,6 +160,12 @@ pub struct Workload {
 }
 
 impl Pod {
+    /// The uid under which the node knows it, as in cgroup paths. A static pod, which the kubelet has from a file, has
+    /// another one in the API.
+    pub fn uid(&self) -> &str {
+        self.metadata.annotations.mirror.as_deref().unwrap_or(&self.metadata.uid)
+    }
+
     /// What manages the pod, and what manages that where the names tell: the Deployment of a ReplicaSet, by the hash
     /// that the Deployment puts on its pods; the CronJob of a Job, whose name ends with the minute it was due.
     pub fn workload(&self) -> Option<Workload> {

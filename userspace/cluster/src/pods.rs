@@ -15,7 +15,7 @@ const PAGE: usize = 100;
 pub enum Change {
     /// A pod is there, or is another one than before.
     Applied(Box<Pod>),
-    /// The pod with this uid has gone.
+    /// The pod with this uid ([`Pod::uid`]) has gone.
     Gone(String),
 }
 
@@ -82,7 +82,7 @@ impl PodWatch {
                 }
                 Some(Event::Deleted(pod)) => {
                     self.note(&pod.metadata);
-                    Change::Gone(pod.metadata.uid)
+                    Change::Gone(pod.uid().to_owned())
                 }
             };
             return Ok(change);

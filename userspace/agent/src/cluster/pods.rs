@@ -48,7 +48,7 @@ async fn watch(session: &mut Session, node: &str) -> Result<Infallible, Error> {
 
 /// Whether anything is different now.
 fn apply(session: &Session, pods: &mut Pods, pod: &Pod, node: &str) -> bool {
-    let uid = pod.metadata.uid.as_str();
+    let uid = pod.uid();
     let facts = PodFacts::of(pod, node);
     match pods.get(uid) {
         Some(known) if **known == facts => false,

@@ -61,3 +61,13 @@ fn a_pod_belongs_to_what_manages_it() {
         assert_eq!((found.kind.as_str(), found.name.as_str()), (kind, name), "{owners:?}");
     }
 }
+
+#[test]
+fn a_static_pod_has_the_uid_that_its_node_knows() {
+    let mut pod = serde_json::from_str::<serde_json::Value>(include_str!("../../testdata/api_v1_pods.json")).unwrap();
+    let mut pod = pod["items"][1].take();
+    let read = |pod: &serde_json::Value| serde_json::from_value::<Pod>(pod.clone()).unwrap();
+    assert_eq!(read(&pod).uid(), "3893177f-0030-40fc-a726-fc1554e787b4");
+    pod["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "0f1e2d3c4b5a69788796a5b4c3d2e1f0".into();
+    assert_eq!(read(&pod).uid(), "0f1e2d3c4b5a69788796a5b4c3d2e1f0");
+}
