@@ -19,6 +19,10 @@ const RENDERINGS: &[(&str, &[&str])] = &[
     ("deploy/base", &["tls", "client-certificates"]),
     ("deploy/base", &["no-runtime"]),
     ("deploy/base", &["cluster"]),
+    ("deploy/base", &["openshift"]),
+    ("deploy/base", &["kubevirt-metrics-collector"]),
+    ("deploy/overlays/kubevirt", &["kubevirt-metrics-collector", "kubevirt-servicemonitor", "openshift"]),
+    ("deploy/base", &["kubevirt-metrics-collector", "fake-node-exporter", "kubevirt-servicemonitor"]),
     ("deploy/overlays/kubevirt", &["tls", "client-certificates", "podmonitor", "no-runtime"]),
 ];
 
@@ -138,7 +142,8 @@ fn the_cluster_is_read_and_no_more_of_it_than_is_asked_for() {
         let rights = role["rules"].as_array().unwrap().iter().flat_map(|rule| {
             let of = |key: &str| strings(&rule[key]).into_iter().map(str::to_owned).collect::<Vec<_>>();
             let [groups, resources, verbs] = ["apiGroups", "resources", "verbs"].map(of);
-            let pairs = groups.iter().flat_map(|group| resources.iter().map(move |resource| format!("{group}/{resource}")));
+            let pairs =
+                groups.iter().flat_map(|group| resources.iter().map(move |resource| format!("{group}/{resource}")));
             pairs.map(|pair| format!("{pair}: {}", verbs.join(" "))).collect::<Vec<_>>()
         });
         let expected = [
@@ -247,4 +252,35 @@ fn the_image_is_built_from_every_crate_by_the_declared_compiler() {
     assert!(text("deploy/images/agent.Containerfile").contains(&compiler), "the image is not built {compiler}…");
     let image = format!("podscope-agent:{}", value("version").trim_matches('"'));
     assert_eq!(container(&[])["image"], image);
+}
+
+/// The older tool's page stands where its configuration says, and the container's ports and Service say the same.
+#[test]
+fn the_older_tools_page_has_its_port() {
+    let older = "kubevirt-metrics-collector";
+    for (components, port) in [(&[older][..], 9091), (&[older, "fake-node-exporter"], 9100)] {
+        let rendered = render("deploy/base", components);
+        let config = text_at(named(&rendered, "ConfigMap", "kubevirt-metrics-config"), &["data", "config.json"]);
+        let config: Value = serde_json::from_str(&config).unwrap();
+        assert_eq!(config["listenaddress"], format!(":{port}"));
+        let container = &pod(&rendered)["containers"][0];
+        assert_eq!(container["ports"][1]["containerPort"], port);
+        assert_eq!(named(&rendered, "Service", "kubevirt-prometheus-metrics-vmi")["spec"]["ports"][0]["port"], port);
+        let args = strings(&container["args"]);
+        let end = args.iter().position(|arg| *arg == "--").unwrap();
+        assert_eq!(args[0], "--compat=kubevirt");
+        assert_eq!(args[end - 1], "/etc/kubevirt-metrics-collector/config.json");
+        assert_eq!(args[1..end - 1].len(), if port == 9100 { 2 } else { 0 }, "{args:?}");
+    }
+}
+
+#[test]
+fn openshift_grants_what_the_agent_asks_for() {
+    let rendered = render("deploy/base", &["openshift"]);
+    let (pod, granted) = (pod(&rendered), named(&rendered, "SecurityContextConstraints", "podscope-agent"));
+    let context = &pod["containers"][0]["securityContext"];
+    assert_eq!(granted["allowedCapabilities"], context["capabilities"]["add"]);
+    assert_eq!((&granted["allowHostPID"], &pod["hostPID"]), (&true.into(), &true.into()));
+    let account = text_at(pod, &["serviceAccountName"]);
+    assert_eq!(strings(&granted["users"]), [format!("system:serviceaccount:podscope:{account}")]);
 }

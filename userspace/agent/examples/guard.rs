@@ -12,7 +12,7 @@ use podscope_agent::attribution::Attribution;
 use podscope_agent::cgroup::Tree;
 use podscope_agent::detail::Detail;
 use podscope_agent::export::otlp;
-use podscope_agent::export::prometheus::{Format, render};
+use podscope_agent::export::prometheus::{Families, Format, Page};
 use podscope_agent::publish::{Names, Publisher, Readings};
 use podscope_agent::runtime::{self, SocketChoice};
 use podscope_agent::snapshot::Snapshot;
@@ -26,6 +26,8 @@ const EXECUTABLES: u64 = 4;
 const INTERVAL_NS: u64 = 11_000_000_000;
 /// Collections before the first one that counts.
 const WARM: u64 = 3;
+/// Bytes of a Prometheus page that are rendered at a time.
+const PIECE: usize = 64 * 1024;
 /// Collections, or encodings, that count.
 const ROUNDS: u64 = 3;
 
@@ -44,9 +46,16 @@ fn main() -> anyhow::Result<()> {
             });
         }
         "prometheus" => over(&mut node, &warm, |snapshot| {
-            let mut page = Vec::new();
-            render(snapshot, Format::Text004, &mut page);
-            Ok(page.len())
+            let mut page = Page::new(&**snapshot, Format::Text004, Families::WithPoints);
+            let (mut piece, mut bytes) = (Vec::with_capacity(2 * PIECE), 0);
+            loop {
+                let more = page.write(&mut piece, PIECE);
+                bytes += piece.len();
+                piece.clear();
+                if !more {
+                    return Ok(bytes);
+                }
+            }
         })?,
         "otlp" => over(&mut node, &warm, |snapshot| Ok(otlp::encode(snapshot, false)?.len()))?,
         _ => bail!("no part {part}"),
@@ -168,7 +177,7 @@ impl Node {
         let resources =
             self.publisher.resources(accounting, attribution, &self.names, &self.machines, &outcome.ended, readings);
         let lingering = self.publisher.lingering(&resources, &now);
-        Arc::new(Snapshot { time_ns: now.unix_ns, resources, lingering })
+        Arc::new(Snapshot { time_ns: now.unix_ns, resources, lingering, ..Snapshot::default() })
     }
 
     fn now(&self) -> Moment {

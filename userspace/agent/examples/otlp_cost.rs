@@ -187,5 +187,5 @@ fn snapshot(who: &[Arc<Attributes>], round: u64) -> Arc<Snapshot> {
     };
     let resources = who.iter().enumerate().map(resource).collect();
     let time_ns = 1_767_326_645_000_000_000 + round * 1_000_000_000;
-    Arc::new(Snapshot { time_ns, resources, lingering: Vec::new() })
+    Arc::new(Snapshot { time_ns, resources, ..Snapshot::default() })
 }

@@ -10,6 +10,7 @@ use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Polic
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::{Layout, Reader, scan};
 use crate::cluster;
+use crate::compat::kubevirt::Tracker;
 use crate::descriptors::{self, Schedule};
 use crate::figures::GroupFigures;
 use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
@@ -80,6 +81,7 @@ pub struct Collector {
     machines: Machines,
     cluster: cluster::Handle,
     join: cluster::Join,
+    tracker: Option<Tracker>,
 }
 
 impl Collector {
@@ -115,6 +117,7 @@ impl Collector {
             machines: Machines::default(),
             cluster: cluster::Handle::default(),
             join: cluster::Join::new("", false),
+            tracker: None,
         }
     }
 
@@ -122,6 +125,11 @@ impl Collector {
     #[must_use]
     pub fn with_cluster(self, cluster: cluster::Handle, join: cluster::Join) -> Self {
         Self { cluster, join, ..self }
+    }
+
+    /// Also makes the resources of an older tool's page.
+    pub fn track(&mut self, tracker: Tracker) {
+        self.tracker = Some(tracker);
     }
 
     /// Says what has been published.
@@ -225,7 +233,9 @@ impl Collector {
             }
             self.tasks_failed = failed;
         }
-        Ok(Snapshot { time_ns: now.unix_ns, resources, lingering })
+        let tracker = self.tracker.as_mut();
+        let tracked = tracker.map(|tracker| tracker.update(accounting, attribution, names, "/proc".as_ref()));
+        Ok(Snapshot { time_ns: now.unix_ns, resources, lingering, tracked: tracked.unwrap_or_default() })
     }
 
     /// Credits OOM kills to their containers, once it is known whose limit each enforced.

@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::catalogue::Form;
 use crate::cluster::KubeArgs;
+use crate::compat::kubevirt::Tool;
 use crate::confine::Confine;
 use crate::detail;
 use crate::export::otlp::OtlpArgs;
@@ -102,6 +103,10 @@ pub struct Config {
     #[arg(long, value_enum, env = "PODSCOPE_LOG_FORMAT", default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
+    /// Stand in for another tool, with its flags, files and metrics: `podscope-agent --compat kubevirt --help`.
+    #[arg(long, value_enum, value_name = "TOOL")]
+    pub compat: Option<Tool>,
+
     /// The way to a collector.
     #[command(flatten)]
     pub otlp: OtlpArgs,
@@ -136,7 +141,7 @@ impl Config {
     }
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     seconds(text, 0.1, 3600.0)
 }
 

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod cgroup;
 pub mod cluster;
 pub mod collect;
+pub mod compat;
 pub mod config;
 pub mod confine;
 pub mod descriptors;

@@ -1,4 +1,4 @@
-//! What /proc says of the calling process.
+//! What /proc says of the calling process, and of others.
 
 use std::fs;
 use std::path::Path;
@@ -6,14 +6,21 @@ use std::path::Path;
 /// A tick of /proc (USER_HZ is 100 on every architecture that has BTF), ns.
 const TICK_NS: u64 = 10_000_000;
 
-/// The text of `self/stat`; empty where unreadable.
+/// The text of a process's `stat`; empty where unreadable.
 #[derive(Debug, Default)]
 pub(crate) struct Stat(String);
 
 impl Stat {
     /// `proc`: where procfs is mounted.
     pub(crate) fn read(proc: &Path) -> Self {
-        Self(text(proc, "self/stat"))
+        Self::of(proc, "self")
+    }
+
+    /// Of the process of that number.
+    pub(crate) fn of(proc: &Path, pid: &str) -> Self {
+        // The name in it may be no text.
+        let stat = fs::read(proc.join(pid).join("stat")).unwrap_or_default();
+        Self(String::from_utf8_lossy(&stat).into_owned())
     }
 
     /// A field by its number in proc(5); the name in field 2 may hold anything, a parenthesis too.

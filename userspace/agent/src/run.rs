@@ -16,6 +16,7 @@ use crate::accounting::Limits;
 use crate::attribution::Attribution;
 use crate::cgroup::{Layout, Tree};
 use crate::collect::{Collector, GROUP_LINGER_NS, MAX_GROUPS, Shared};
+use crate::compat::kubevirt;
 use crate::config::Config;
 use crate::detail::{Choice, Detail};
 use crate::export::otlp::{self, Exporter};
@@ -36,11 +37,11 @@ const FLUSH: Duration = Duration::from_secs(3);
 /// Events are taken at least so often, so that the ring buffer does not fill up between collections.
 const EVENTS: Duration = Duration::from_millis(500);
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. `older`: the older tool that the agent stands in for as well.
 ///
 /// # Errors
 /// When the agent cannot start: no kernel programs, no cgroup hierarchy, the address is taken.
-pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()> {
+pub fn run(config: &Config, older: Option<&kubevirt::Settings>, otlp: otlp::Config, log: &Log) -> anyhow::Result<()> {
     let board = Board::default();
     let layout = Layout::detect("/proc".as_ref(), &config.cgroup_root)
         .context("cannot find the cgroup hierarchy that accounts CPU time")?;
@@ -65,9 +66,10 @@ pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()>
         Kernel::load(&options).context("cannot load the kernel programs; `podscope-agent -M` works without them")?;
     let kmsg = Kmsg::open("/dev/kmsg".as_ref(), &board);
     let server = Server::bind(config.listen, config.tls())?;
+    let older_server = older.map(kubevirt::Settings::bind).transpose()?;
     let kube = config.kube.resolve(&config.node(), |name| std::env::var(name).ok());
     let capabilities = drop_privileges(&kmsg);
-    confine::confine(config.confine, &within_reach(config, &otlp, &kube), &board);
+    confine::confine(config.confine, &within_reach(config, older, &otlp, &kube), &board);
     log.start().context("cannot start the thread that writes the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
@@ -89,9 +91,13 @@ pub fn run(config: &Config, otlp: otlp::Config, log: &Log) -> anyhow::Result<()>
         };
         let compares = kube.access.is_ok() && kube.metrics != cluster::MetricsChoice::Off;
         let join = cluster::Join::new(&config.node(), compares);
-        let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg)
+        let mut collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg)
             .with_cluster(cluster::spawn(&kube, &board), join);
-        serve(config, server, otlp, board, collector, Facts { capabilities, detail, log: log.clone() }).await
+        if let Some(older) = older {
+            collector.track(kubevirt::Tracker::new(older, board.clone()));
+        }
+        let servers = Servers { own: server, older: older_server };
+        serve(config, servers, otlp, board, collector, Facts { capabilities, detail, log: log.clone() }).await
     })
 }
 
@@ -108,15 +114,20 @@ fn drop_privileges(kmsg: &Kmsg) -> Vec<String> {
 }
 
 /// What the agent still needs to reach once it is confined.
-fn within_reach(config: &Config, otlp: &otlp::Config, kube: &cluster::Config) -> confine::Wants {
+fn within_reach(
+    config: &Config,
+    older: Option<&kubevirt::Settings>,
+    otlp: &otlp::Config,
+    kube: &cluster::Config,
+) -> confine::Wants {
     let sockets = match &config.cri_socket {
         SocketChoice::None => Vec::new(),
         SocketChoice::Path(path) => vec![path.clone()],
         SocketChoice::Auto => runtime::candidates(&config.host_root).collect(),
     };
     let target = otlp.target.as_ref().ok();
-    let served = config.tls();
-    let served = served.iter().flat_map(http::TlsFiles::paths);
+    let served = [config.tls(), older.and_then(kubevirt::Settings::files)];
+    let served = served.iter().flatten().flat_map(http::TlsFiles::paths);
     confine::Wants {
         cgroup_root: config.cgroup_root.clone(),
         sockets,
@@ -141,9 +152,28 @@ struct Facts {
     log: Log,
 }
 
+/// What listens.
+struct Servers {
+    own: Server,
+    /// The older tool's page.
+    older: Option<Server>,
+}
+
+impl Servers {
+    /// Serves until it is dropped.
+    async fn serve(self, site: &Arc<Site>) -> std::io::Result<std::convert::Infallible> {
+        let own = self.own.serve(Arc::clone(site));
+        let Some(older) = self.older else { return own.await };
+        tokio::select! {
+            ended = own => ended,
+            ended = older.serve(Arc::new(kubevirt::Site(Arc::clone(site)))) => ended,
+        }
+    }
+}
+
 async fn serve(
     config: &Config,
-    server: Server,
+    servers: Servers,
     otlp: otlp::Config,
     board: Board,
     collector: Collector,
@@ -151,7 +181,10 @@ async fn serve(
 ) -> anyhow::Result<()> {
     board.set(Kind::Source, "http", State::Up);
     let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
-    tracing::info!("serving {scheme}://{}/metrics", server.address());
+    tracing::info!("serving {scheme}://{}/metrics", servers.own.address());
+    if let Some(older) = &servers.older {
+        tracing::info!("serving the older tool's metrics on {}", older.address());
+    }
     let site = Arc::new(Site {
         latest: Latest::default(),
         shared: collector.shared(),
@@ -160,7 +193,7 @@ async fn serve(
         started: Instant::now(),
         started_unix_ns: since_epoch().as_nanos() as u64,
         skipped: AtomicU64::new(0),
-        http: server.counters(),
+        http: servers.own.counters(),
         own: Arc::new(own::attributes(&config.node(), &otlp.resource)),
         facts,
         exports: otlp.target.is_ok(),
@@ -180,7 +213,7 @@ async fn serve(
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        failed = server.serve(Arc::clone(&site)) => {
+        failed = servers.serve(&site) => {
             let Err(error) = failed;
             return Err(error).context("cannot serve HTTP");
         }

@@ -15,6 +15,16 @@ pub struct Snapshot {
     pub resources: Vec<Resource>,
     /// Series that ended a while ago and stay on `/metrics`, unchanged, until every scraper has seen them.
     pub lingering: Vec<Arc<Resource>>,
+    /// What only the page of an older tool shows ([`crate::compat`]).
+    pub tracked: Vec<Resource>,
+}
+
+impl Snapshot {
+    /// About as much memory as it takes, without what it shares with the snapshots before and after it.
+    pub fn bytes(&self) -> usize {
+        let of = |resource: &Resource| size_of::<Resource>() + resource.points.capacity() * size_of::<Point>();
+        size_of::<Self>() + self.resources.iter().map(of).sum::<usize>() + size_of_val(&*self.lingering)
+    }
 }
 
 /// An entity and its points.

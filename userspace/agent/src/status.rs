@@ -70,6 +70,11 @@ impl Board {
         board.insert(key, state);
     }
 
+    /// Reads a state; `None` before the first.
+    pub fn get(&self, kind: Kind, name: &str) -> Option<State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(kind, name.to_owned())).cloned()
+    }
+
     /// Reads all states.
     pub fn all(&self) -> BTreeMap<(Kind, String), State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

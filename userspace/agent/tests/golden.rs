@@ -195,7 +195,11 @@ async fn the_page_is_as_committed() {
         let resources = publisher.resources(&accounting, &attribution, &names, &Machines::default(), &ended, readings);
         let lingering = publisher.lingering(&resources, &moment(seconds));
         page.clear();
-        render(&Snapshot { time_ns: moment(seconds).unix_ns, resources, lingering }, Format::Text004, &mut page);
+        render(
+            &Snapshot { time_ns: moment(seconds).unix_ns, resources, lingering, ..Snapshot::default() },
+            Format::Text004,
+            &mut page,
+        );
     }
     let page = String::from_utf8(page).unwrap();
     let golden: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/page.txt");

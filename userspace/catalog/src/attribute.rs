@@ -44,6 +44,10 @@ attributes! {
     VM_THREAD_CLASS = "podscope.vm.thread.class" ["vcpu", "io", "vhost", "migration", "worker", "emulator"];
     /// Whose limit an OOM kill enforced.
     OOM_SCOPE = "podscope.oom.scope" ["container", "pod", "node", "other", "unknown"];
+    /// User or kernel time, under the older name.
+    KUBEVIRT_CPU = "type" ["user", "system"];
+    /// Pages of a process, as /proc/PID/statm counts them; `dirty` and `data` are both its data and stack.
+    KUBEVIRT_MEMORY = "type" ["virtual", "resident", "shared", "dirty", "data"];
     /// A kernel program.
     PROGRAM = "podscope.bpf.program" [
         "sched_switch", "sched_process_fork", "sched_process_exec", "sched_process_exit",

@@ -109,11 +109,15 @@ pub enum Entity {
     Node,
     /// The agent itself.
     Agent,
+    /// Processes that `--compat kubevirt` was told to track: those of one name in one pod.
+    KubevirtProcess,
+    /// The agent, standing in for the older tool.
+    KubevirtInfo,
 }
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 9] = [
+    pub const ALL: [Entity; 11] = [
         Entity::Process,
         Entity::Executable,
         Entity::Container,
@@ -123,6 +127,8 @@ impl Entity {
         Entity::Workload,
         Entity::Node,
         Entity::Agent,
+        Entity::KubevirtProcess,
+        Entity::KubevirtInfo,
     ];
 
     /// Its name in the reference.
@@ -137,6 +143,8 @@ impl Entity {
             Entity::Workload => "workload",
             Entity::Node => "node",
             Entity::Agent => "agent",
+            Entity::KubevirtProcess => "kubevirt process",
+            Entity::KubevirtInfo => "kubevirt info",
         }
     }
 
@@ -181,6 +189,8 @@ impl Entity {
             Entity::Process => 11,
             Entity::Vcpu => return VCPU,
             Entity::Workload => return WORKLOAD,
+            Entity::KubevirtProcess => return &["domain", "host", "process"],
+            Entity::KubevirtInfo => return &["branch", "goversion", "kubeversion", "revision", "version"],
         };
         ALL.split_at(count).0
     }
@@ -209,6 +219,11 @@ impl Entity {
             }
             Entity::Node => "The node: its kernel's own sums over everything that runs on it.",
             Entity::Agent => "The agent itself.",
+            Entity::KubevirtProcess => {
+                "Only with `--compat kubevirt`, on the address of its configuration: the tracked processes of one name \
+                 in one pod, under the names and labels of kubevirt-metrics-collector."
+            }
+            Entity::KubevirtInfo => "Only with `--compat kubevirt`: what stands in for kubevirt-metrics-collector.",
         }
     }
 }

@@ -76,12 +76,13 @@ pub(crate) fn free_address() -> Result<String> {
 pub(crate) fn get(address: &str, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
     stream.set_read_timeout(Some(LIMIT)).context("cannot set a time-out")?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    // By 1.0, a body comes in one piece.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).with_context(|| format!("cannot ask {address}"))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).with_context(|| format!("{address}{path} did not answer in full"))?;
     let (head, body) = answer.split_once("\r\n\r\n").context("an answer without a head")?;
-    if !head.starts_with("HTTP/1.1 200") {
+    if !head.starts_with("HTTP/1.0 200") {
         bail!("{address}{path} answered {}", head.lines().next().unwrap_or_default());
     }
     Ok(body.to_owned())

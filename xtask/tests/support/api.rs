@@ -33,6 +33,65 @@ struct PodMetricsEndpoint {
     interval: String,
 }
 
+/// The part that is used of the Prometheus operator's ServiceMonitor (monitoring.coreos.com/v1).
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ServiceMonitor {
+    api_version: String,
+    kind: String,
+    metadata: ObjectMeta,
+    spec: ServiceMonitorSpec,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceMonitorSpec {
+    selector: LabelSelector,
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Endpoint {
+    port: String,
+    path: String,
+    interval: String,
+    scheme: String,
+}
+
+/// The part that is used of OpenShift's SecurityContextConstraints (security.openshift.io/v1).
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct SecurityContextConstraints {
+    api_version: String,
+    kind: String,
+    metadata: ObjectMeta,
+    allow_host_dir_volume_plugin: bool,
+    #[serde(rename = "allowHostIPC")]
+    allow_host_ipc: bool,
+    allow_host_network: bool,
+    #[serde(rename = "allowHostPID")]
+    allow_host_pid: bool,
+    allow_host_ports: bool,
+    allow_privilege_escalation: bool,
+    allow_privileged_container: bool,
+    allowed_capabilities: Vec<String>,
+    read_only_root_filesystem: bool,
+    run_as_user: Strategy,
+    se_linux_context: Strategy,
+    fs_group: Strategy,
+    supplemental_groups: Strategy,
+    seccomp_profiles: Vec<String>,
+    volumes: Vec<String>,
+    users: Vec<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Strategy {
+    r#type: String,
+}
+
 /// Whether an object has the fields of its kind, each of its type, and no others.
 ///
 /// # Errors
@@ -49,6 +108,8 @@ pub(crate) fn check(object: &Value) -> Result<(), String> {
         "rbac.authorization.k8s.io/v1/ClusterRole" => check_as::<ClusterRole>(object),
         "rbac.authorization.k8s.io/v1/ClusterRoleBinding" => check_as::<ClusterRoleBinding>(object),
         "monitoring.coreos.com/v1/PodMonitor" => check_as::<PodMonitor>(object),
+        "monitoring.coreos.com/v1/ServiceMonitor" => check_as::<ServiceMonitor>(object),
+        "security.openshift.io/v1/SecurityContextConstraints" => check_as::<SecurityContextConstraints>(object),
         _ => Err(format!("{kind} has no type here")),
     }
     .map_err(|error| format!("{kind} {}: {error}", text_at(object, &["metadata", "name"])))

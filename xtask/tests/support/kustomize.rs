@@ -48,7 +48,13 @@ struct Target {
 struct Generator {
     name: String,
     namespace: String,
+    /// `merge`: into the map that another generator has made.
+    #[serde(default)]
+    behavior: String,
+    #[serde(default)]
     literals: Vec<String>,
+    #[serde(default)]
+    files: Vec<String>,
 }
 
 /// What `kubectl kustomize` makes of a folder of the repository, with components of deploy/components on top.
@@ -78,17 +84,31 @@ fn apply(dir: &Path, objects: &mut Rendered) {
         }
     }
     it.components.iter().for_each(|component| apply(&dir.join(component), objects));
-    objects.extend(it.config_map_generator.iter().map(Generator::object));
+    it.config_map_generator.iter().for_each(|generator| generator.apply(dir, objects));
     it.patches.iter().for_each(|patch| patch.apply(objects));
 }
 
 impl Generator {
-    fn object(&self) -> Value {
+    fn apply(&self, dir: &Path, objects: &mut Rendered) {
+        let map = self.object(dir);
+        if self.behavior != "merge" {
+            objects.push(map);
+            return;
+        }
+        let earlier = objects.iter_mut().find(|object| object["metadata"] == map["metadata"]);
+        let earlier = earlier.unwrap_or_else(|| panic!("no ConfigMap {} to merge into", self.name));
+        for (key, value) in map["data"].as_object().into_iter().flatten() {
+            earlier["data"][key] = value.clone();
+        }
+    }
+
+    fn object(&self, dir: &Path) -> Value {
         let pair = |literal: &String| {
             let (key, value) = literal.split_once('=').unwrap_or_else(|| panic!("{literal} is no literal"));
             (key.to_owned(), Value::from(value))
         };
-        let data: Map<String, Value> = self.literals.iter().map(pair).collect();
+        let file = |name: &String| (name.clone(), Value::from(fs::read_to_string(dir.join(name)).unwrap()));
+        let data: Map<String, Value> = self.literals.iter().map(pair).chain(self.files.iter().map(file)).collect();
         json!({
             "apiVersion": "v1", "kind": "ConfigMap", "data": data,
             "metadata": { "name": self.name, "namespace": self.namespace },

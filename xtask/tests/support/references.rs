@@ -7,8 +7,8 @@ pub(crate) fn problems(objects: &[Value]) -> Vec<String> {
     let mut found = Vec::new();
     for object in objects {
         let namespace = &object["metadata"]["namespace"];
-        let of_cluster = ["Namespace", "ClusterRole", "ClusterRoleBinding"];
-        if !of_cluster.iter().any(|kind| object["kind"] == *kind) && !exists(objects, "Namespace", namespace) {
+        let of_the_cluster = ["Namespace", "SecurityContextConstraints", "ClusterRole", "ClusterRoleBinding"];
+        if !of_the_cluster.iter().any(|kind| object["kind"] == *kind) && !exists(objects, "Namespace", namespace) {
             found.push(format!("{} is in namespace {namespace}", object["metadata"]["name"]));
         }
         match object["kind"].as_str() {
@@ -21,6 +21,7 @@ pub(crate) fn problems(objects: &[Value]) -> Vec<String> {
                 }
             }
             Some("Service") => selector(objects, &object["spec"]["selector"], object, &mut found),
+            Some("ServiceMonitor") => services(objects, object, &mut found),
             Some("PodMonitor") => selector(objects, &object["spec"]["selector"]["matchLabels"], object, &mut found),
             _ => {}
         }
@@ -86,6 +87,21 @@ fn selector(objects: &[Value], labels: &Value, object: &Value, found: &mut Vec<S
         .chain(each(&object["spec"]["podMetricsEndpoints"]).map(|endpoint| &endpoint["port"]));
     for port in asked.filter(|port| !listens.iter().any(|l| l["name"] == **port)) {
         found.push(format!("{} {name} asks port {port}", object["kind"]));
+    }
+}
+
+/// What a ServiceMonitor selects must be there, and have the ports that are asked for.
+fn services(objects: &[Value], monitor: &Value, found: &mut Vec<String>) {
+    let (labels, name) = (&monitor["spec"]["selector"]["matchLabels"], &monitor["metadata"]["name"]);
+    let service = objects.iter().find(|o| o["kind"] == "Service" && matches(labels, &o["metadata"]["labels"]));
+    let Some(service) = service else {
+        found.push(format!("ServiceMonitor {name} selects no service"));
+        return;
+    };
+    for endpoint in each(&monitor["spec"]["endpoints"]) {
+        if !each(&service["spec"]["ports"]).any(|port| port["name"] == endpoint["port"]) {
+            found.push(format!("ServiceMonitor {name} asks port {}", endpoint["port"]));
+        }
     }
 }
 

@@ -10,9 +10,19 @@ use super::split::CpuSplit;
 use crate::cgroup::Figures;
 use crate::snapshot::{Point, Value};
 
-/// Collects points; they end up sorted as [`crate::snapshot::Resource::points`] asks.
-#[derive(Debug, Default)]
+/// Points that a process has, at most: a list of them never grows.
+const MOST: usize = 32;
+
+/// Collects points; they end up sorted as [`crate::snapshot::Resource::points`] asks. What comes in the order of the
+/// catalogue costs least.
+#[derive(Debug)]
 pub struct Points(Vec<Point>);
+
+impl Default for Points {
+    fn default() -> Self {
+        Self(Vec::with_capacity(MOST))
+    }
+}
 
 impl Points {
     fn push(&mut self, metric: MetricId, combination: usize, value: Value) -> &mut Self {
@@ -67,18 +77,22 @@ impl Points {
         self.seconds(metric, 0, cpu.user_ns).seconds(metric, 1, cpu.system_ns)
     }
 
-    /// The additive counters of a process or of the rest of a container's processes.
-    fn counters(&mut self, sums: &Counters, cpu: &CpuSplit) -> &mut Self {
-        self.cpu(id::PROCESS_CPU_TIME, cpu)
-            .int(id::PROCESS_CONTEXT_SWITCHES, 0, sums.switches_voluntary)
+    fn switches_and_faults(&mut self, sums: &Counters) -> &mut Self {
+        self.int(id::PROCESS_CONTEXT_SWITCHES, 0, sums.switches_voluntary)
             .int(id::PROCESS_CONTEXT_SWITCHES, 1, sums.switches_involuntary)
             .int(id::PROCESS_PAGING_FAULTS, 0, sums.faults_minor)
             .int(id::PROCESS_PAGING_FAULTS, 1, sums.faults_major)
-            .int(id::PROCESS_DISK_IO, 0, sums.read_bytes)
+    }
+
+    fn disk(&mut self, sums: &Counters) -> &mut Self {
+        self.int(id::PROCESS_DISK_IO, 0, sums.read_bytes)
             .int(id::PROCESS_DISK_IO, 1, sums.write_bytes)
             .int(id::PROCESS_DISK_OPERATIONS, 0, sums.read_calls)
             .int(id::PROCESS_DISK_OPERATIONS, 1, sums.write_calls)
-            .seconds(id::PROCESS_RUN_QUEUE_WAIT_TIME, 0, sums.wait_ns)
+    }
+
+    fn delays(&mut self, sums: &Counters) -> &mut Self {
+        self.seconds(id::PROCESS_RUN_QUEUE_WAIT_TIME, 0, sums.wait_ns)
             .seconds(id::PROCESS_BLOCKED_TIME, 0, sums.blocked_ns)
             .int(id::PROCESS_CPU_MIGRATIONS, 0, sums.migrations)
             .seconds(id::PROCESS_RECLAIM_TIME, 0, sums.reclaim_ns)
@@ -95,15 +109,15 @@ impl Points {
     }
 }
 
-/// A published process. `page`: bytes of a page; `uptime_ns`: since its start.
+/// A published process, in the order of the catalogue. `page`: bytes of a page; `uptime_ns`: since its start.
 pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
     let mut points = Points::default();
-    if let Some(series) = &process.series {
-        points.counters(&series.published, &series.cpu);
+    let series = process.series.as_ref();
+    if let Some(series) = series {
+        points.cpu(id::PROCESS_CPU_TIME, &series.cpu);
     }
-    let memory = &process.memory;
-    points.int(id::PROCESS_THREAD_COUNT, 0, u64::from(process.threads)).seconds(id::PROCESS_UPTIME, 0, uptime_ns);
     if !process.kernel {
+        let memory = &process.memory;
         points
             .int(id::PROCESS_MEMORY_USAGE, 0, memory.resident() * page)
             .int(id::PROCESS_MEMORY_VIRTUAL, 0, memory.virtual_size * page)
@@ -113,18 +127,30 @@ pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
             points.int(id::PROCESS_MEMORY_KIND, kind, pages * page);
         }
     }
-    points.known(id::PROCESS_FILE_DESCRIPTOR_COUNT, 0, process.descriptors);
+    if let Some(series) = series {
+        points.switches_and_faults(&series.published);
+    }
+    points.int(id::PROCESS_THREAD_COUNT, 0, u64::from(process.threads));
+    if let Some(series) = series {
+        points.disk(&series.published);
+    }
+    points.known(id::PROCESS_FILE_DESCRIPTOR_COUNT, 0, process.descriptors).seconds(id::PROCESS_UPTIME, 0, uptime_ns);
+    if let Some(series) = series {
+        points.delays(&series.published);
+    }
     points.finish()
 }
 
 /// The processes of a container that are not published, as one.
 pub fn remainder(container: &Container, page: u64) -> Vec<Point> {
+    let sums = &container.remainder;
     let mut points = Points::default();
-    points.counters(&container.remainder, &container.remainder_cpu).int(
-        id::PROCESS_MEMORY_USAGE,
-        0,
-        container.remainder_pages * page,
-    );
+    points
+        .cpu(id::PROCESS_CPU_TIME, &container.remainder_cpu)
+        .int(id::PROCESS_MEMORY_USAGE, 0, container.remainder_pages * page)
+        .switches_and_faults(sums)
+        .disk(sums)
+        .delays(sums);
     points.finish()
 }
 

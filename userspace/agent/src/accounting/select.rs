@@ -39,12 +39,15 @@ pub fn choose<K: Copy + Ord>(candidates: &[Candidate<K>], limit: usize) -> Vec<(
         return candidates.iter().map(|c| (c.key, Verdict::Out)).collect();
     }
     for figure in [|c: &Candidate<K>| c.cpu, |c: &Candidate<K>| c.memory] {
+        if candidates.len() <= limit {
+            break;
+        }
         // On a tie the published one stays, then the smaller key: an idle container keeps its selection.
-        order.sort_unstable_by(|&a, &b| {
+        let (top, ..) = order.select_nth_unstable_by(limit, |&a, &b| {
             let (a, b) = (&candidates[a], &candidates[b]);
             figure(b).cmp(&figure(a)).then(b.selected.is_some().cmp(&a.selected.is_some())).then(a.key.cmp(&b.key))
         });
-        order.iter().take(limit).for_each(|&i| wanted[i] = true);
+        top.iter().for_each(|&i| wanted[i] = true);
     }
     let mut verdicts: Vec<(K, Verdict)> = candidates
         .iter()

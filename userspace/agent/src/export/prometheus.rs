@@ -6,7 +6,7 @@ mod negotiate;
 
 use std::fmt::Display;
 use std::io::Write as _;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use foldhash::{HashMap, HashMapExt};
 use podscope_abi::Histogram;
@@ -49,57 +49,110 @@ pub enum Families {
 
 /// Appends the page of a snapshot: families in table order, those without points left out.
 pub fn render(snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
-    render_families(snapshot, format, Families::WithPoints, out);
+    Page::new(snapshot, format, Families::WithPoints).write(out, usize::MAX);
 }
 
 /// Appends the page of a snapshot with a choice of families.
 pub fn render_families(snapshot: &Snapshot, format: Format, families: Families, out: &mut Vec<u8>) {
-    for (metric, runs) in METRICS.iter().zip(runs_by_metric(snapshot)) {
-        if runs.is_empty() && families == Families::WithPoints {
-            continue;
+    Page::new(snapshot, format, families).write(out, usize::MAX);
+}
+
+/// A page that is written piece by piece: what is sent while it is still in the processor's cache costs a fraction of
+/// what a page of megabytes does.
+#[derive(Debug)]
+pub struct Page<S> {
+    snapshot: S,
+    format: Format,
+    families: Families,
+    /// By row of [`METRICS`].
+    runs: Vec<Vec<Run>>,
+    /// The row to write next, and the run of it; beyond the table when all is written.
+    at: (usize, usize),
+}
+
+impl<S: Deref<Target = Snapshot>> Page<S> {
+    /// The page of a snapshot, with nothing written yet.
+    pub fn new(snapshot: S, format: Format, families: Families) -> Self {
+        let runs = runs_by_metric(&snapshot);
+        Self { snapshot, format, families, runs, at: (0, 0) }
+    }
+
+    /// Appends what comes next until `out` holds `enough` bytes, or a little more; whether anything is left.
+    pub fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
+        while let (Some(metric), Some(runs)) = (METRICS.get(self.at.0), self.runs.get(self.at.0)) {
+            let shown = !runs.is_empty() || self.families == Families::Every;
+            let family = shown.then(|| Family::new(metric, self.format));
+            if let Some(family) = family.as_ref().filter(|_| self.at.1 == 0) {
+                family.metadata(out);
+            }
+            for run in runs.iter().skip(self.at.1) {
+                if out.len() >= enough {
+                    return true;
+                }
+                self.at.1 += 1;
+                let (Some(family), Some(resource)) = (&family, resource(&self.snapshot, run.resource)) else {
+                    continue;
+                };
+                let labels = labels(&resource.attributes);
+                for point in &resource.points[run.points()] {
+                    family.point(labels, point, out);
+                }
+            }
+            self.at = (self.at.0 + 1, 0);
         }
-        let family = Family::new(metric, format);
-        family.metadata(out);
-        for run in runs {
-            for point in &run.resource.points[run.points] {
-                family.point(run.labels, point, out);
+        if self.at.0 == METRICS.len() {
+            self.at.0 += 1;
+            if self.format == Format::OpenMetrics {
+                out.extend_from_slice(b"# EOF\n");
             }
         }
-    }
-    if format == Format::OpenMetrics {
-        out.extend_from_slice(b"# EOF\n");
+        false
     }
 }
 
 /// Consecutive points of one metric in one resource.
-struct Run<'a> {
-    resource: &'a Resource,
-    labels: &'a str,
-    points: Range<usize>,
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    resource: u32,
+    from: u32,
+    to: u32,
+}
+
+impl Run {
+    fn points(self) -> Range<usize> {
+        self.from as usize..self.to as usize
+    }
+}
+
+/// Resources by one number: those of the last collection, then those that linger.
+fn resource(snapshot: &Snapshot, at: u32) -> Option<&Resource> {
+    let at = at as usize;
+    let lingering = || snapshot.lingering.get(at - snapshot.resources.len());
+    snapshot.resources.get(at).or_else(|| lingering().map(AsRef::as_ref))
 }
 
 /// Regroups the points, which lie by resource, by metric; the index is that of [`METRICS`].
-fn runs_by_metric(snapshot: &Snapshot) -> Vec<Vec<Run<'_>>> {
-    let mut runs: Vec<Vec<Run<'_>>> = METRICS.iter().map(|_| Vec::new()).collect();
-    for (resource, labels) in distinct(snapshot) {
-        let mut at = 0;
+fn runs_by_metric(snapshot: &Snapshot) -> Vec<Vec<Run>> {
+    let mut runs: Vec<Vec<Run>> = METRICS.iter().map(|_| Vec::new()).collect();
+    for (at, resource) in distinct(snapshot) {
+        let mut from = 0;
         for points in resource.points.chunk_by(|a, b| a.metric == b.metric) {
-            let range = at..at + points.len();
-            at = range.end;
+            let to = from + points.len() as u32;
             if let Some(runs) = runs.get_mut(usize::from(points[0].metric.0)) {
-                runs.push(Run { resource, labels, points: range });
+                runs.push(Run { resource: at, from, to });
             }
+            from = to;
         }
     }
     runs
 }
 
-/// The resources with their labels, each label set once.
+/// The resources with their numbers, each label set once.
 ///
 /// Two resources can differ in attributes that are no labels, such as a process's start time: when a pid is used
 /// again, the living process stands for the series, or else the one that began last; of two that count as living one
 /// has just died.
-fn distinct(snapshot: &Snapshot) -> Vec<(&Resource, &str)> {
+fn distinct(snapshot: &Snapshot) -> Vec<(u32, &Resource)> {
     let all: Vec<(&Resource, &str)> = snapshot
         .resources
         .iter()
@@ -115,7 +168,7 @@ fn distinct(snapshot: &Snapshot) -> Vec<(&Resource, &str)> {
         }
     }
     let stands = |at: usize| standing.get(&(all[at].0.entity, all[at].1)) == Some(&at);
-    (0..all.len()).filter(|&at| stands(at)).map(|at| all[at]).collect()
+    (0..all.len()).filter(|&at| stands(at)).map(|at| (at as u32, all[at].0)).collect()
 }
 
 /// The labels of a resource without braces: `a="b",c="d"`. Keys are the agent's own and differ from each other.

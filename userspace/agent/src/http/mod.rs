@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -44,6 +45,10 @@ pub trait Source: Send + Sync + 'static {
     fn fresh(&self) -> impl Future<Output = Option<Arc<Snapshot>>> + Send;
     /// Whether a first collection has been made.
     fn ready(&self) -> bool;
+    /// Whether `/metrics` is the only page there is.
+    fn only_metrics(&self) -> bool {
+        false
+    }
     /// The body of `/status`.
     fn status_json(&self) -> Vec<u8>;
     /// The body of `/top`, with at most `processes` processes per container.
@@ -114,6 +119,18 @@ impl Server {
         let bound = listener(listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
         let (address, listener) = bound.map_err(|reason| Error::Bind { listen, reason })?;
         Ok(Self { listener, address, tls, limits: LIMITS, counters: Arc::default() })
+    }
+
+    /// Serves with this certificate instead of files.
+    ///
+    /// # Errors
+    /// When certificate and key do not fit.
+    pub fn with_certificate(
+        mut self,
+        (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+    ) -> Result<Self, TlsError> {
+        self.tls = Some(Tls::made(chain, key)?);
+        Ok(self)
     }
 
     /// Where it listens; the port is the real one where 0 was asked for.

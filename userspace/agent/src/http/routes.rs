@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Body;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
@@ -12,12 +12,12 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::Mutex;
 
-use super::pages::{Page, Pages};
-use super::places::{Answering, Places};
+use super::pages::{Pages, Pieces, Whole};
+use super::places::{Answering, Place, Places};
 use super::{Counters, Refusal, Source};
 use crate::export::prometheus::{accepts, accepts_gzip};
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Either<Full<Bytes>, Pieces>>;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -38,7 +38,7 @@ pub(super) struct Site<S> {
     pages: Pages,
     counters: Arc<Counters>,
     places: Arc<Places>,
-    /// Bytes of pages that may be held by clients.
+    /// Bytes of pages and snapshots that may be held by clients.
     most_held: usize,
     /// Held while a page is made that is not shared.
     listing: Mutex<()>,
@@ -46,7 +46,7 @@ pub(super) struct Site<S> {
 
 /// A page on its way to a client: read by the connection until it is sent.
 struct OnTheWay {
-    page: Arc<Page>,
+    page: Arc<Whole>,
     _answering: Answering,
 }
 
@@ -71,6 +71,9 @@ impl<S: Source> Site<S> {
 
     async fn route(&self, request: &Request<impl Body>, answering: Answering) -> Answer {
         let path = request.uri().path();
+        if self.source.only_metrics() && path != "/metrics" {
+            return text(StatusCode::NOT_FOUND, "no such page; there is /metrics\n");
+        }
         if !["/", "/metrics", "/status", "/top", "/healthz", "/readyz"].contains(&path) {
             return text(StatusCode::NOT_FOUND, "no such page; / lists those there are\n");
         }
@@ -98,9 +101,17 @@ impl<S: Source> Site<S> {
         let Some(snapshot) = self.source.fresh().await else { return not_yet() };
         let format = accepts(list(headers, ACCEPT).as_deref());
         let gzip = accepts_gzip(list(headers, ACCEPT_ENCODING).as_deref());
-        match self.pages.page(snapshot, format, gzip).await {
+        let place = answering.place().clone();
+        let made = if gzip {
+            let page = self.pages.zipped(snapshot, format).await;
+            page.map(|page| Either::Left(Full::new(send(page, answering))))
+        } else {
+            self.pages.pieces(snapshot, format, answering).await.map(Either::Right)
+        };
+        self.make_room(&place);
+        match made {
             Ok(page) => {
-                let answer = respond(StatusCode::OK, format.content_type(), self.send(page, answering));
+                let answer = respond(StatusCode::OK, format.content_type(), page);
                 let answer = with(answer, VARY, "accept, accept-encoding");
                 if gzip { with(answer, CONTENT_ENCODING, "gzip") } else { answer }
             }
@@ -108,12 +119,11 @@ impl<S: Source> Site<S> {
         }
     }
 
-    /// Hands a page over to a connection. Whoever has been reading longest makes room where too much is held.
-    fn send(&self, page: Arc<Page>, answering: Answering) -> Bytes {
+    /// Whoever has been reading longest makes room where too much is held; not `own`.
+    fn make_room(&self, own: &Arc<Place>) {
         if self.pages.held() > self.most_held {
-            self.places.shed(answering.place());
+            self.places.shed(own);
         }
-        Bytes::from_owner(OnTheWay { page, _answering: answering })
     }
 
     /// Answers with a page made for this request, one at a time: it waits while a collection is made.
@@ -121,7 +131,11 @@ impl<S: Source> Site<S> {
         let source = self.source.clone();
         let _turn = self.listing.lock().await;
         match tokio::task::spawn_blocking(move || make(&source)).await {
-            Ok(page) => respond(StatusCode::OK, JSON, self.send(self.pages.hold(page), answering)),
+            Ok(page) => {
+                let page = self.pages.hold(page);
+                self.make_room(answering.place());
+                respond(StatusCode::OK, JSON, Either::Left(Full::new(send(page, answering))))
+            }
             Err(error) => failed(&error.into()),
         }
     }
@@ -133,6 +147,11 @@ impl<S: Source> Site<S> {
             Err(_) => text(StatusCode::BAD_REQUEST, "processes must be a whole number, as in /top?processes=10\n"),
         }
     }
+}
+
+/// Hands a page over to a connection.
+fn send(page: Arc<Whole>, answering: Answering) -> Bytes {
+    Bytes::from_owner(OnTheWay { page, _answering: answering })
 }
 
 /// A header that may stand several times, as one list; `None` where it is absent or no text.
@@ -151,11 +170,11 @@ fn not_yet() -> Answer {
 }
 
 fn text(status: StatusCode, body: &'static str) -> Answer {
-    respond(status, TEXT, body)
+    respond(status, TEXT, Either::Left(Full::new(body.into())))
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+fn respond(status: StatusCode, content_type: &'static str, body: Either<Full<Bytes>, Pieces>) -> Answer {
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     with(answer, CONTENT_TYPE, content_type)
 }

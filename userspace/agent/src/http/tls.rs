@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 use tokio_rustls::TlsAcceptor;
 
 /// The files of a TLS server, all PEM.
@@ -36,6 +36,9 @@ pub enum TlsError {
         /// The reason.
         reason: pem::Error,
     },
+    /// A certificate that was made here cannot be used.
+    #[error("cannot serve TLS with a certificate of the agent's own making: {0}")]
+    Made(rustls::Error),
     /// A certificate and its key do not fit, or the library refuses them.
     #[error("cannot serve TLS with certificate {cert} and key {key}: {reason}")]
     Pair {
@@ -56,10 +59,10 @@ pub enum TlsError {
     },
 }
 
-/// TLS with the files as they were last read.
+/// TLS with the files as they were last read, or with a certificate that is in none.
 #[derive(Debug)]
 pub(super) struct Tls {
-    files: TlsFiles,
+    files: Option<TlsFiles>,
     current: Mutex<(Stamps, Arc<ServerConfig>)>,
 }
 
@@ -69,19 +72,27 @@ type Stamps = [Option<SystemTime>; 3];
 impl Tls {
     pub(super) fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let current = Mutex::new((files.stamps(), files.config()?));
-        Ok(Self { files, current })
+        Ok(Self { files: Some(files), current })
+    }
+
+    pub(super) fn made(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, TlsError> {
+        let config = builder().and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+        let mut config = config.map_err(TlsError::Made)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { files: None, current: Mutex::new((Stamps::default(), Arc::new(config))) })
     }
 
     /// For the next connection: with the files of now, or while these cannot be used, with the last that could.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamps = self.files.stamps();
-        if stamps != current.0 {
-            current.0 = stamps;
-            match self.files.config() {
+        if let Some(files) = &self.files
+            && files.stamps() != current.0
+        {
+            current.0 = files.stamps();
+            match files.config() {
                 Ok(config) => {
                     current.1 = config;
-                    tracing::info!("read the TLS files again: {} has changed", self.files.cert.display());
+                    tracing::info!("read the TLS files again: {} has changed", files.cert.display());
                 }
                 Err(error) => tracing::warn!("keep the TLS files read before: {error}"),
             }
@@ -101,9 +112,7 @@ impl TlsFiles {
         [stamp(&self.cert), stamp(&self.key), self.client_ca.as_deref().and_then(stamp)]
     }
 
-    /// The provider is named, because a process-wide default may not have been installed.
     fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let provider = Arc::new(ring::default_provider());
         let chain = certificates(&self.cert)?;
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|reason| TlsError::Read {
             what: "private key",
@@ -111,9 +120,7 @@ impl TlsFiles {
             reason,
         })?;
         let refused = |reason| TlsError::Pair { cert: self.cert.clone(), key: self.key.clone(), reason };
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(refused)?;
+        let builder = builder().map_err(refused)?;
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(path) => {
@@ -122,7 +129,7 @@ impl TlsFiles {
                 for authority in certificates(path)? {
                     roots.add(authority).map_err(|error| fault(error.to_string()))?;
                 }
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider).build();
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider()).build();
                 builder.with_client_cert_verifier(verifier.map_err(|error| fault(error.to_string()))?)
             }
         };
@@ -130,6 +137,15 @@ impl TlsFiles {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
+}
+
+/// Named, because a process-wide default may not have been installed.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn builder() -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error> {
+    ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()
 }
 
 /// All certificates of a file, at least one.

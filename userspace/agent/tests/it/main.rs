@@ -9,6 +9,7 @@ mod cluster;
 #[path = "../../../cluster/tests/support/mod.rs"]
 mod cluster_support;
 mod command_line;
+mod compat;
 mod confined;
 mod conservation;
 mod corners;

@@ -77,7 +77,7 @@ impl Pages {
             self.note(resource);
         }
         let lingering = self.publisher.lingering(&resources, &accounting.now);
-        let snapshot = Snapshot { time_ns: accounting.now.unix_ns, resources, lingering };
+        let snapshot = Snapshot { time_ns: accounting.now.unix_ns, resources, lingering, ..Snapshot::default() };
         let mut page = Vec::new();
         render(&snapshot, Format::Text004, &mut page);
         let page = String::from_utf8(page).unwrap();
