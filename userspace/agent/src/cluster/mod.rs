@@ -17,6 +17,8 @@
 mod config;
 mod facts;
 mod figures;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzz;
 mod history;
 mod join;
 mod metrics;

@@ -99,15 +99,19 @@ async fn programs_are_started_where_that_is_wanted() {
     let (folder, path) = folder("config", "");
     let program = folder.path().join("token");
     let said = r#"{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"t"}}"#;
-    fs::write(&program, format!("#!/bin/sh\necho started >\"$0.log\"\necho '{said}'\n")).unwrap();
+    let script = format!("#!/bin/sh\necho \"$CARGO_PKG_NAME $AWS_PROFILE $*\" >\"$0.log\"\necho '{said}'\n");
+    fs::write(&program, script).unwrap();
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     fs::set_permissions(&program, executable).unwrap();
     let user = PROGRAM.replace("aws", program.to_str().unwrap());
+    let user = user.replace("args:", "env: [{ name: AWS_PROFILE, value: production }], args:");
     fs::write(&path, kubeconfig("a", "https://a.example", &user)).unwrap();
     let access = Access::find(Some(&path), None, nothing).unwrap();
     assert!(access.load().is_err(), "it has to be asked for");
     access.with_programs().load().unwrap().client().unwrap();
-    assert!(program.with_extension("log").exists());
+    // Variables of ours and of the kubeconfig reach it.
+    let seen = fs::read_to_string(program.with_extension("log")).unwrap();
+    assert_eq!(seen.trim_end(), "podscope-cluster production eks get-token");
 }
 
 #[test]
