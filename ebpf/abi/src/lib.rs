@@ -8,14 +8,16 @@
 pub mod counters;
 pub mod event;
 pub mod histogram;
+pub mod kvm;
 pub mod offsets;
 pub mod task;
 
 pub use counters::{Book, BookKey, Closed, ClosedKey, Counters, Lives};
 pub use event::{CgroupEvent, EventHeader, EventKind, OomEvent};
 pub use histogram::Histogram;
+pub use kvm::{Isa, Kvm, KvmLayout, Reason};
 pub use offsets::Offsets;
-pub use task::{RecordKind, TaskFlags, TaskRecord, TaskState};
+pub use task::{Blame, RecordKind, TaskFlags, TaskRecord, TaskState, Vcpu};
 
 /// An executable's base name, NUL-padded; at most 63 bytes are kept.
 pub type ExeName = [u8; 64];
@@ -80,12 +82,23 @@ pub enum Loss {
     Event = 6,
     /// A task record could not be written to the reader.
     Record = 7,
+    /// No free entry for who ran while a virtual CPU waited.
+    Blame = 8,
 }
 
 impl Loss {
     /// Every reason, in index order.
-    pub const ALL: [Loss; 8] =
-        [Loss::TaskState, Loss::Closing, Loss::Book, Loss::Closed, Loss::Cgroup, Loss::Exe, Loss::Event, Loss::Record];
+    pub const ALL: [Loss; 9] = [
+        Loss::TaskState,
+        Loss::Closing,
+        Loss::Book,
+        Loss::Closed,
+        Loss::Cgroup,
+        Loss::Exe,
+        Loss::Event,
+        Loss::Record,
+        Loss::Blame,
+    ];
 
     /// The name it has as an attribute value.
     pub const fn name(self) -> &'static str {
@@ -98,6 +111,7 @@ impl Loss {
             Loss::Exe => "exe",
             Loss::Event => "event",
             Loss::Record => "record",
+            Loss::Blame => "blame",
         }
     }
 }

@@ -82,10 +82,20 @@ pub struct TaskState {
     /// How often its (cgroup, executable) has changed, a move counted as soon as it is noticed. A process begins
     /// at 0, a thread with the number of the one that made it.
     pub changes: u32,
+    /// Of a virtual CPU: the slot of its own histogram; 0 for all other tasks. Written by the iterator alone.
+    pub vcpu: u32,
+    /// Of a virtual CPU: cgroup of the task that ran on its CPU right before it; 0 after an idle one.
+    pub ran_before: u64,
+    /// When that one had come onto the CPU, by the run queue's clock.
+    pub ran_since: u64,
+    /// Of a virtual CPU that was preempted: cgroup of the task that got its CPU; else 0.
+    pub taken_by: u64,
+    /// Of a thread that has run a guest by KVM: 1 + number of the virtual CPU; else 0.
+    pub kvm_vcpu: u32,
     /// Always 0.
     pub pad: u32,
 }
-const _: () = assert!(size_of::<TaskState>() == 416);
+const _: () = assert!(size_of::<TaskState>() == 448);
 
 /// What a [`TaskRecord`] stands for.
 pub struct RecordKind;
@@ -146,9 +156,33 @@ pub struct TaskRecord {
     pub threads: u32,
     /// [`TaskState::changes`].
     pub changes: u32,
-    /// Always 0.
-    pub pad: u32,
+    /// [`TaskState::kvm_vcpu`].
+    pub kvm_vcpu: u32,
     /// `task_struct.comm`.
     pub comm: [u8; 16],
 }
 const _: () = assert!(size_of::<TaskRecord>() == 400);
+
+/// A virtual CPU's thread, as user space found it. Its id is the key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Vcpu {
+    /// Start of its group's leader, ns since boot: the id may be another thread's by now.
+    pub leader_start: u64,
+    /// Slot of its histogram.
+    pub slot: u32,
+    /// Always 0.
+    pub pad: u32,
+}
+const _: () = assert!(size_of::<Vcpu>() == 16);
+
+/// Who waited, and who ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[repr(C)]
+pub struct Blame {
+    /// Cgroup id of the virtual CPUs that waited.
+    pub victim: u64,
+    /// Cgroup id of the task that ran meanwhile; 0 where that was none, or nobody knows.
+    pub culprit: u64,
+}
+const _: () = assert!(size_of::<Blame>() == 16);

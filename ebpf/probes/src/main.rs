@@ -10,12 +10,14 @@ mod books;
 mod cgroups;
 mod error;
 mod kernel;
+mod kvm;
 mod maps;
 mod memory;
 mod process;
 mod sched;
 mod state;
 mod tasks;
+mod vcpu;
 
 /// The kernel reads this to allow GPL-only helpers (`bpf_probe_read_kernel`, `bpf_seq_write`).
 #[unsafe(link_section = "license")]

@@ -3,7 +3,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, Queue, RingBuf};
 use podscope_abi::{
-    Book, BookKey, Cgroup, Closed, ClosedKey, Control, Counters, ExeName, Histogram, Loss, Offsets, TaskRecord,
+    Blame, Book, BookKey, Cgroup, Closed, ClosedKey, Control, Counters, ExeName, Histogram, Kvm, KvmLayout, Loss,
+    Offsets, Reason, TaskRecord, Vcpu,
 };
 
 /// Filled by the loader before the programs are verified; every read of it is a constant to the verifier.
@@ -38,6 +39,26 @@ pub(crate) static WAITS: Array<Histogram> = Array::with_max_entries(1024, 0);
 /// Slots of `WAITS` that no cgroup has; filled and refilled by user space.
 #[map]
 pub(crate) static SLOTS: Queue<u32> = Queue::with_max_entries(1024, 0);
+
+/// Virtual CPUs by thread id; written by user space.
+#[map]
+pub(crate) static VCPUS: HashMap<u32, Vcpu> = HashMap::with_max_entries(2048, 0);
+
+/// For how long virtual CPUs waited, ns, by who ran right before them.
+#[map]
+pub(crate) static BLAMES: HashMap<Blame, u64> = HashMap::with_max_entries(4096, 0);
+
+/// What KVM does for virtual CPUs, by the same slots as [`WAITS`].
+#[map]
+pub(crate) static KVM: Array<Kvm> = Array::with_max_entries(1024, 0);
+
+/// Where KVM's modules keep what is read; written by user space before it attaches to them.
+#[map]
+pub(crate) static KVM_LAYOUT: Array<KvmLayout> = Array::with_max_entries(1, 0);
+
+/// [`Reason`] by the processor's code of an exit; written by user space.
+#[map]
+pub(crate) static KVM_REASONS: Array<u64> = Array::with_max_entries(Reason::CODES, 0);
 
 /// Names of executables by id.
 #[map]

@@ -9,8 +9,8 @@ use crate::error::{Error, settle_quietly};
 use crate::kernel::now_ns;
 use crate::kernel::task::{DEAD, NOLOAD, Task, UNINTERRUPTIBLE};
 use crate::maps::{WAITS, offset};
-use crate::process;
 use crate::state::{TaskStateRef, find};
+use crate::{process, vcpu};
 
 /// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next[, unsigned int prev_state])`,
 /// the last argument from 5.18; as a BTF tracepoint from 5.5. Runs with the run queue locked.
@@ -19,12 +19,14 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if offset!(closing_only) == 1 {
         return settle_quietly(try_close_only(&ctx));
     }
-    let next = Task(ctx.arg::<*const u8>(2));
-    settle_quietly(try_switch_out(&ctx)) | settle_quietly(try_switch_in(next))
+    let (prev, next) = (Task(ctx.arg::<*const u8>(1)), Task(ctx.arg::<*const u8>(2)));
+    settle_quietly(vcpu::note_before(prev, next))
+        | settle_quietly(try_switch_out(&ctx, next))
+        | settle_quietly(try_switch_in(next))
 }
 
 #[inline(always)]
-fn try_switch_out(ctx: &BtfTracePointContext) -> Result<(), Error> {
+fn try_switch_out(ctx: &BtfTracePointContext, next: Task) -> Result<(), Error> {
     let task = Task(ctx.arg::<*const u8>(1));
     let state = find(task).ok_or(Error::NotCounted)?;
     if state.get().css == 0 {
@@ -32,7 +34,8 @@ fn try_switch_out(ctx: &BtfTracePointContext) -> Result<(), Error> {
     }
     follow_move(task, state);
     let waited = take_wait(task, state);
-    record_wait(state.get().slot, waited);
+    let vcpu = state.get().vcpu;
+    record_wait(if vcpu == 0 { state.get().slot } else { vcpu }, waited);
 
     let it = state.change();
     if it.blocked_pending != 0 {
@@ -41,6 +44,9 @@ fn try_switch_out(ctx: &BtfTracePointContext) -> Result<(), Error> {
         it.blocked_pending = 0;
     }
     let left_as = left_as(ctx, task);
+    if vcpu != 0 {
+        vcpu::switch_out(task, state, waited, left_as == 0, next);
+    }
     if left_as & DEAD != 0 {
         return process::close(task, state);
     }

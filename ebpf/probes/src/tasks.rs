@@ -10,6 +10,7 @@ use crate::kernel::{copied, current_pid, member, mm, now_ns, signal};
 use crate::maps::{CONTROL, RECORD, offset};
 use crate::process::adopt;
 use crate::state::{TaskStateRef, find};
+use crate::vcpu;
 
 /// `struct bpf_iter__task` (kernel/bpf/task_iter.c); iterators from 5.8.
 #[repr(C)]
@@ -50,6 +51,7 @@ fn try_task(seq: *mut aya_ebpf::bindings::seq_file, task: Task) -> Result<(), Er
             adopt(task, baseline == 0 || task.start() < baseline)?
         }
     };
+    vcpu::note(task, state);
     let seen = state.get().seen == 1;
     if state.has(TaskFlags::UNKNOWN) {
         // Its book gets all of it at its last switch-out.
@@ -70,6 +72,7 @@ fn try_task(seq: *mut aya_ebpf::bindings::seq_file, task: Task) -> Result<(), Er
     }
     divide(task, state, seq, record);
     record.changes = state.get().changes;
+    record.kvm_vcpu = state.get().kvm_vcpu;
     record.kind = RecordKind::TASK;
     if write(seq, record) {
         state.change().seen = 1;

@@ -57,7 +57,7 @@ fn main() {
         ("cluster_answer", cluster()),
         ("configuration", text(&CONFIGURATIONS)),
         ("http_request", text(&REQUESTS)),
-        ("kernel_file", [files(&testdata.join("cgroup")), files(&testdata.join("proc"))].concat()),
+        ("kernel_file", ["cgroup", "proc", "node"].map(|folder| files(&testdata.join(folder))).concat()),
         ("kernel_log", log(&testdata.join("oom"))),
         ("ring_record", vec![records()]),
         ("runtime_answer", runtime.block_on(async { answers() })),

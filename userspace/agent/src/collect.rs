@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use foldhash::HashSet;
-use podscope_abi::BookKey;
+use foldhash::{HashMap, HashSet};
+use podscope_abi::{BookKey, Loss};
 
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
 use crate::attribution::{Attribution, Identity};
@@ -14,9 +14,11 @@ use crate::compat::kubevirt::Tracker;
 use crate::descriptors::{self, Schedule};
 use crate::figures::GroupFigures;
 use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
+use crate::node::Node;
 use crate::oom::{Kmsg, OomTracker};
 use crate::own::{OwnFigures, Usage};
-use crate::publish::{Names, Publisher, Readings};
+use crate::publish::{LayerFigures, Names, Publisher, Readings};
+use crate::runtime::Layer;
 use crate::snapshot::Snapshot;
 use crate::status::{Board, Kind, State};
 use crate::vm::Machines;
@@ -53,7 +55,7 @@ pub struct Last {
     /// Entries in use: books, closed, cgroups.
     pub entries: [u64; 3],
     /// Kernel-side losses so far.
-    pub losses: [u64; 8],
+    pub losses: [u64; Loss::ALL.len()],
     /// What was left out so far, by the value of the attribute `podscope.drop.reason`; the log is not counted here.
     pub dropped: Vec<(&'static str, u64)>,
 }
@@ -82,6 +84,15 @@ pub struct Collector {
     cluster: cluster::Handle,
     join: cluster::Join,
     tracker: Option<Tracker>,
+    node: Node,
+}
+
+/// What is read besides the kernel's tables and the cgroups.
+pub struct Sources {
+    /// The kernel's log.
+    pub kmsg: Kmsg,
+    /// The node.
+    pub node: Node,
 }
 
 impl Collector {
@@ -93,7 +104,7 @@ impl Collector {
         publisher: Publisher,
         attribution: Attribution,
         limits: Limits,
-        kmsg: Kmsg,
+        Sources { kmsg, node }: Sources,
     ) -> Self {
         let shared =
             Shared { accounting: Accounting::new(limits), attribution, names: Names::default(), last: Last::default() };
@@ -118,6 +129,7 @@ impl Collector {
             cluster: cluster::Handle::default(),
             join: cluster::Join::new("", false),
             tracker: None,
+            node,
         }
     }
 
@@ -165,7 +177,7 @@ impl Collector {
                     attribution.tree.remove(id, now);
                     accounting.remove_cgroup(id);
                 }
-                Event::Oom(oom) => self.oom_kills.take(oom, now),
+                Event::Oom(oom) => self.oom_kills.take(accounting.identify(oom), now),
             }
         }
     }
@@ -189,7 +201,9 @@ impl Collector {
             self.machines.restart(&renamed);
         }
 
+        self.kernel.follow_kvm(now.monotonic_ns);
         accounting.begin(now);
+        self.machines.begin();
         last.entries[0] = self.kernel.books.for_each(|key, book| accounting.take_book(key, book))? as u64;
         self.kernel.reserve_books(last.entries[0])?;
         last.entries[1] = self.kernel.closed.for_each(|key, closed| accounting.take_closed(key, closed))? as u64;
@@ -202,22 +216,28 @@ impl Collector {
         clock.end(1);
 
         let outcome = settle(accounting, attribution, now.monotonic_ns);
-        self.count_oom_kills(accounting, attribution, names, now.monotonic_ns);
         self.unnamed_groups = outcome.unowned_processes > 0;
         self.retire(accounting, &outcome, now.monotonic_ns);
         self.learn_names(accounting, names);
-        self.machines.update(accounting, attribution, names, "/proc".as_ref());
+        self.follow_machines(accounting, attribution, names, now.monotonic_ns);
+        self.count_oom_kills(accounting, attribution, names, now.monotonic_ns);
         attribution.retain(|container| accounting.containers.contains_key(container));
         last.unattributed = unattributed(accounting, attribution, outcome.unowned_processes);
         clock.end(4);
-        let readings = self.read_groups(accounting, attribution, last);
-        clock.end(2);
+        // First of all, since it tells the names of block devices.
+        self.node.refresh(&now);
+        self.node.pods.refresh(accounting, attribution);
         self.count_descriptors(accounting, now.monotonic_ns);
         clock.end(3);
+        let readings = self.read_groups(accounting, attribution, last);
+        clock.end(2);
         let cluster = self.cluster.view();
         self.publisher.describe(self.join.workloads(&cluster));
+        let pods = attribution.runtime().pods();
+        let of_node = self.publisher.node(&self.node, &pods, accounting.processes.len() as u64, &now);
         let mut resources =
             self.publisher.resources(accounting, attribution, names, &self.machines, &outcome.ended, readings);
+        resources.extend(of_node);
         self.join.join(&mut resources, &cluster, &now);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
@@ -247,8 +267,14 @@ impl Collector {
         for (oom, scope) in tracker.resolve(now, |cgroup| attribution.tree.path(cgroup).cloned()) {
             let owner = accounting.owner(oom.cgroup).cloned().unwrap_or(ContainerKey::Host);
             let name = names.get(&oom.exe).map_or(oom.comm.as_str(), |name| name);
-            let pages = oom.resident_pages;
-            tracing::warn!(pid = oom.pid, executable = name, pages, ?scope, ?owner, "the OOM killer ended a process");
+            let (pid, pages) = (oom.pid, oom.resident_pages);
+            match self.machines.count_oom_kill(&owner, oom.exe) {
+                Some((vm, role)) => {
+                    let (vm, role) = (format_args!("{}/{}", vm.namespace, vm.name), role.name());
+                    tracing::warn!(pid, executable = name, pages, ?scope, %vm, role, "the OOM killer ended a VM's process");
+                }
+                None => tracing::warn!(pid, executable = name, pages, ?scope, ?owner, "the OOM killer ended a process"),
+            }
             if let Some(container) = accounting.containers.get_mut(&owner)
                 && let Some(count) = container.oom_kills.get_mut(scope.combination())
             {
@@ -303,6 +329,7 @@ impl Collector {
 
     fn dropped(&self, accounting: &Accounting, attribution: &Attribution) -> Vec<(&'static str, u64)> {
         let runtime = attribution.runtime().stats();
+        let [devices, interfaces, filesystems] = self.node.dropped();
         let mut dropped = vec![
             ("process", accounting.processes_dropped),
             ("ended_series", self.publisher.lingering_dropped),
@@ -313,6 +340,9 @@ impl Collector {
             ("label", runtime.truncated_labels),
             ("runtime_answer", runtime.malformed),
             ("runtime_request", runtime.requests_dropped),
+            ("device", devices),
+            ("interface", interfaces),
+            ("filesystem", filesystems),
         ];
         dropped.extend(self.cluster.dropped());
         dropped
@@ -360,6 +390,7 @@ impl Collector {
                 tracing::warn!("cannot list the books: {error}");
             }
             keys.iter().for_each(|key| self.kernel.books.remove(key));
+            self.machines.forget(&retired).iter().for_each(|blame| self.kernel.blames.remove(blame));
             for cgroup in retired {
                 self.kernel.cgroups.remove(&cgroup);
                 self.waits.retire(&self.kernel, cgroup, now);
@@ -367,6 +398,20 @@ impl Collector {
         }
         self.waits.reuse(&mut self.kernel, now);
         self.waits.retain(|container| accounting.containers.contains_key(container));
+    }
+
+    /// What the virtual machines have used, and who ran while their CPUs waited.
+    fn follow_machines(&mut self, accounting: &Accounting, attribution: &Attribution, names: &Names, now: u64) {
+        let machines = &mut self.machines;
+        machines.update(accounting, attribution, names, "/proc".as_ref());
+        self.waits.follow(&mut self.kernel, machines, |cgroup| accounting.owner(cgroup), now);
+        let named = |owner: &&ContainerKey| !matches!(attribution.identity(owner), Identity::Waiting);
+        let owner = |cgroup| accounting.owner(cgroup).filter(named);
+        let listed = self.kernel.blames.for_each(|blame, waited| machines.take_blame(blame, *waited, owner));
+        if let Err(error) = listed {
+            tracing::warn!("cannot list who ran before virtual CPUs: {error}");
+        }
+        machines.settle(accounting);
     }
 
     /// Names of the executables that are in use; others are forgotten.
@@ -395,15 +440,40 @@ impl Collector {
                 && !readings.figures.contains_key(key)
             {
                 let figures = self.figures.read(&mut self.reader, key, path, accounting.now.monotonic_ns);
+                if let Some(cpus) = self.figures.cpus(key) {
+                    readings.cpus.insert(key.clone(), cpus);
+                }
+                for number in figures.disk.devices.iter().map(|device| device.number) {
+                    if let Some(name) = self.node.device_name(number) {
+                        readings.devices.entry(number).or_insert_with(|| Arc::clone(name));
+                    }
+                }
                 readings.figures.insert(key.clone(), figures);
             }
         }
         self.figures.forget_unread(accounting.now.monotonic_ns);
-        match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup)) {
-            Ok((count, waits)) => (last.entries[2], readings.waits) = (count, waits),
+        readings.layers = self.layers(attribution);
+        match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup), monotonic_ns()) {
+            Ok(read) => {
+                last.entries[2] = read.cgroups;
+                (readings.waits, readings.vcpus) = (read.by_container, read.by_vcpu);
+            }
             Err(error) => tracing::warn!("cannot list the cgroups: {error}"),
         }
         readings
+    }
+}
+
+impl Collector {
+    /// What containers have written over their images, and the file systems that hold it.
+    fn layers(&self, attribution: &Attribution) -> HashMap<Arc<str>, LayerFigures> {
+        let sizes = self.node.sizes();
+        let figures = |layer: &Layer| LayerFigures {
+            used: layer.used_bytes,
+            inodes: layer.inodes,
+            size: sizes.of_path(&layer.mountpoint).copied(),
+        };
+        attribution.runtime().layers().iter().map(|(id, layer)| (Arc::clone(id), figures(layer))).collect()
     }
 }
 

@@ -19,13 +19,18 @@ pub enum Choice {
 }
 
 /// What every switch is looked at for.
-const TRACED: [MetricId; 6] = [
+const TRACED: [MetricId; 11] = [
     id::PROCESS_BLOCKED_TIME,
     id::EXECUTABLE_BLOCKED_TIME,
     id::CONTAINER_BLOCKED_TIME,
     id::CONTAINER_RUN_QUEUE_WAIT,
     id::VM_BLOCKED_TIME,
     id::VCPU_BLOCKED_TIME,
+    id::VCPU_READY,
+    id::CULPRIT_TIME,
+    id::VM_EXITS,
+    id::VCPU_EXITS,
+    id::VCPU_STATE_TIME,
 ];
 /// The same on a kernel that does not count run-queue wait by itself.
 const WAITS: [MetricId; 6] = [
@@ -95,7 +100,8 @@ mod tests {
         let all = MetricId::all().map(|id| id.metric());
         let (mut traced, mut waits) = (Vec::new(), Vec::new());
         for metric in all {
-            if metric.name.ends_with(".blocked.time") || metric.instrument == Instrument::Histogram {
+            let kvm = [".exits", ".state.time", ".culprit.time"].iter().any(|end| metric.name.ends_with(end));
+            if kvm || metric.name.ends_with(".blocked.time") || metric.instrument == Instrument::Histogram {
                 traced.push(metric.name);
             } else if metric.name.ends_with(".run_queue.wait.time") || metric.name.ends_with(".ready.time") {
                 waits.push(metric.name);

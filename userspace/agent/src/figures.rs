@@ -7,6 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::accounting::ContainerKey;
 use crate::cgroup::{Figures, Group, Reader};
+use crate::kernel::monotonic_ns;
 
 /// Figures other than CPU and memory are read again after so long.
 const SELDOM_NS: u64 = 4_900_000_000;
@@ -27,9 +28,35 @@ pub(crate) struct GroupFigures {
 struct Known {
     group: Group,
     figures: Figures,
+    usage: Usage,
     /// When all of them were read, and when the group was last asked for, monotonic ns.
     whole_ns: u64,
     asked_ns: u64,
+}
+
+/// How much CPU time a group uses, over a second at least: a shorter span says little.
+#[derive(Debug, Default)]
+struct Usage {
+    /// Where the span begins: monotonic ns, and the group's counter.
+    since: Option<(u64, u64)>,
+    cpus: Option<f64>,
+}
+
+impl Usage {
+    const SPAN_NS: u64 = 1_000_000_000;
+
+    /// `used_ns`: the group's counter; `now`: when it was read, monotonic ns.
+    fn update(&mut self, used_ns: Option<u64>, now: u64) {
+        let Some(used_ns) = used_ns else { return };
+        match self.since {
+            Some((since, _)) if now.saturating_sub(since) < Self::SPAN_NS => return,
+            Some((since, before)) if used_ns >= before => {
+                self.cpus = Some((used_ns - before) as f64 / (now - since) as f64);
+            }
+            _ => self.cpus = None,
+        }
+        self.since = Some((now, used_ns));
+    }
 }
 
 impl GroupFigures {
@@ -52,7 +79,13 @@ impl GroupFigures {
             known.figures = reader.read(&mut known.group);
             known.whole_ns = now;
         }
+        known.usage.update(known.figures.cpu.usage_ns, monotonic_ns());
         known.figures.clone()
+    }
+
+    /// CPUs' worth of time that a group has used of late.
+    pub(crate) fn cpus(&self, key: &ContainerKey) -> Option<f64> {
+        self.groups.get(key)?.usage.cpus
     }
 
     fn take(&mut self, reader: &mut Reader, key: &ContainerKey, path: &Arc<str>, now: u64) -> Figures {
@@ -62,7 +95,10 @@ impl GroupFigures {
         let mut group = Group::new(Arc::clone(path), self.open < self.most_open);
         self.open += usize::from(group.keeps());
         let figures = reader.read(&mut group);
-        self.groups.insert(key.clone(), Known { group, figures: figures.clone(), whole_ns: now, asked_ns: now });
+        let mut usage = Usage::default();
+        usage.update(figures.cpu.usage_ns, monotonic_ns());
+        let known = Known { group, figures: figures.clone(), usage, whole_ns: now, asked_ns: now };
+        self.groups.insert(key.clone(), known);
         figures
     }
 
@@ -88,5 +124,26 @@ fn raise_descriptors() -> u64 {
             tracing::warn!("cannot raise the number of open files from {current} to {wanted}: {error}");
             current
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_is_over_a_second_at_least() {
+        const SECOND: u64 = Usage::SPAN_NS;
+        let mut usage = Usage::default();
+        let mut after = |used_ns, now| {
+            usage.update(used_ns, now);
+            usage.cpus
+        };
+        assert_eq!(after(Some(7 * SECOND), 10 * SECOND), None);
+        assert_eq!(after(Some(8 * SECOND), 10 * SECOND + SECOND / 2), None, "too short");
+        assert_eq!(after(Some(10 * SECOND), 12 * SECOND), Some(1.5));
+        assert_eq!(after(None, 13 * SECOND), Some(1.5), "not read");
+        assert_eq!(after(Some(10 * SECOND), 14 * SECOND), Some(0.0));
+        assert_eq!(after(Some(1), 16 * SECOND), None, "another group has its path");
     }
 }

@@ -20,6 +20,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod kernel;
 pub mod log;
+pub mod node;
 pub mod oom;
 pub mod own;
 pub mod privileges;

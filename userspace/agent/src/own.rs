@@ -307,7 +307,7 @@ mod tests {
             (id::AGENT_COLLECTIONS_SKIPPED, "", 12.0),
             (id::AGENT_UNATTRIBUTED, "pod_without_container", 23.0),
             (id::AGENT_BPF_RUN_TIME, "sched_process_fork", 1.0),
-            (id::AGENT_BPF_RUNS, "task", 85.0),
+            (id::AGENT_BPF_RUNS, "task", 88.0),
             (id::AGENT_PROBE_UP, "sched_switch", 1.0),
             (id::AGENT_PROBE_UP, "mark_victim", 0.0),
             (id::AGENT_SOURCE_UP, "kmsg", 0.0),

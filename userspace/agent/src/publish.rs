@@ -1,6 +1,8 @@
 //! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
 
 mod identity;
+mod machines;
+mod node;
 
 use std::collections::VecDeque;
 
@@ -17,11 +19,13 @@ use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
 use crate::cluster::Workloads;
 use crate::detail::Detail;
+use crate::node::Size;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
-use crate::vm::{Machine, Machines};
+use crate::vm::{Blamed, Machines, VcpuKey};
+use crate::waits::VcpuFigures;
 
 pub use identity::rfc3339;
-use identity::{belongs, created_ns, exe_name, identify, identify_launcher};
+use identity::{belongs, created_ns, exe_name, identify};
 
 /// The executable name of what has no series of its own.
 pub const OTHER: &str = "_other";
@@ -34,8 +38,27 @@ const LINGERING: usize = 4096;
 pub struct Readings {
     /// By the container's or pod's own group.
     pub figures: HashMap<ContainerKey, Figures>,
+    /// CPUs' worth of time used of late, by the same.
+    pub cpus: HashMap<ContainerKey, f64>,
     /// Run-queue waits by container.
     pub waits: HashMap<ContainerKey, Box<Histogram>>,
+    /// What the kernel side keeps of virtual CPUs.
+    pub vcpus: HashMap<VcpuKey, VcpuFigures>,
+    /// What containers have written over their images, by container id.
+    pub layers: HashMap<Arc<str>, LayerFigures>,
+    /// Names of block devices by major and minor number.
+    pub devices: HashMap<(u32, u32), Arc<str>>,
+}
+
+/// What a container has written over its image, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayerFigures {
+    /// Bytes.
+    pub used: Option<u64>,
+    /// Files and folders.
+    pub inodes: Option<u64>,
+    /// The file system that holds it, where it is within reach.
+    pub size: Option<Size>,
 }
 
 /// Names of executables by id.
@@ -50,6 +73,10 @@ enum Subject {
     /// By pod, with the name: that may come late.
     Vm(Arc<str>, Arc<str>),
     Vcpu(Arc<str>, Arc<str>, u32),
+    Device(ContainerKey, (u32, u32)),
+    /// The node or a part of it, by name.
+    Part(Entity, Arc<str>),
+    Culprit(Arc<str>, Blamed),
 }
 
 /// The cgroup's own CPU counter beside the processes' sum.
@@ -158,7 +185,7 @@ impl Publisher {
             }
         }
         self.pods(attribution, &readings, &now, &mut resources);
-        self.machines(machines, &now, &mut resources);
+        self.machines(machines, attribution, &mut readings, &now, &mut resources);
         self.detail.leave_out(&mut resources);
         self.forget(accounting);
         resources
@@ -218,6 +245,11 @@ impl Publisher {
                 figures,
                 cpu,
                 unaccounted_ns,
+                cpus: readings.cpus.get(key).copied(),
+                layer: match key {
+                    ContainerKey::Container(id) => readings.layers.get(id).copied(),
+                    _ => None,
+                },
                 waits: readings.waits.remove(key),
                 uptime_ns: created_ns.map(|created| now.unix_ns.saturating_sub(created)),
             },
@@ -228,6 +260,17 @@ impl Publisher {
             belongs(identity, &workloads, list);
         });
         to.push(resource(Entity::Container, attributes, points));
+        for device in figures.iter().flat_map(|figures| figures.disk.devices.iter()) {
+            let (major, minor) = device.number;
+            let subject = Subject::Device(key.clone(), device.number);
+            let attributes = self.attributes_of(subject, now, |list| {
+                identify(identity, list);
+                let name = readings.devices.get(&device.number).map(Arc::clone);
+                let name = name.unwrap_or_else(|| format!("{major}:{minor}").into());
+                list.push(ResourceAttribute::label("system.device", name));
+            });
+            to.push(resource(Entity::ContainerDevice, attributes, points::device(device)));
+        }
         for (&exe, executable) in &container.executables {
             let name = exe_name(names, exe);
             let attributes = self.attributes_of(Subject::Executable(key.clone(), exe), now, |list| {
@@ -330,41 +373,11 @@ impl Publisher {
                 start_ns: pod.created_at_ns,
                 kernel_start_ns: pod.created_at_ns,
                 ended: false,
-                points: points::pod(figures, Some(now.unix_ns.saturating_sub(pod.created_at_ns))),
-            });
-        }
-    }
-
-    fn machines(&mut self, machines: &Machines, now: &Moment, to: &mut Vec<Resource>) {
-        for (key, machine) in machines.all() {
-            let subject = Subject::Vm(Arc::clone(key), Arc::clone(&machine.vm.name));
-            let attributes = self.attributes_of(subject, now, |list| identify_launcher(key, machine, list));
-            to.push(Resource {
-                entity: Entity::Vm,
-                attributes,
-                start_ns: machine.sums.start_ns,
-                kernel_start_ns: machine.sums.start_ns,
-                ended: false,
-                points: machine.sums.points(machine.emulator.as_ref(), &machine.threads, self.page),
-            });
-            self.vcpus(key, machine, now, to);
-        }
-    }
-
-    fn vcpus(&mut self, key: &Arc<str>, machine: &Machine, now: &Moment, to: &mut Vec<Resource>) {
-        for (number, points) in machine.threads.vcpus() {
-            let subject = Subject::Vcpu(Arc::clone(key), Arc::clone(&machine.vm.name), number);
-            let attributes = self.attributes_of(subject, now, |list| {
-                identify_launcher(key, machine, list);
-                list.push(ResourceAttribute::label_int("podscope.vm.vcpu.id", i64::from(number)));
-            });
-            to.push(Resource {
-                entity: Entity::Vcpu,
-                attributes,
-                start_ns: machine.sums.start_ns,
-                kernel_start_ns: machine.sums.start_ns,
-                ended: false,
-                points,
+                points: points::pod(
+                    figures,
+                    readings.cpus.get(&key).copied(),
+                    Some(now.unix_ns.saturating_sub(pod.created_at_ns)),
+                ),
             });
         }
     }
@@ -389,7 +402,11 @@ impl Publisher {
     pub fn rename(&mut self, key: &ContainerKey, last: Option<&Snapshot>, now: &Moment) {
         let mut before = Vec::new();
         self.attributes.retain(|subject, (attributes, _)| match subject {
-            Subject::Process(_, container, _) | Subject::Executable(container, _) | Subject::Container(container)
+            Subject::Process(_, container, _)
+            | Subject::Executable(container, _)
+            | Subject::Container(container)
+            | Subject::Device(container, _)
+            | Subject::Culprit(_, Blamed::Container(container))
                 if container == key =>
             {
                 before.push(Arc::clone(attributes));

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::accounting::Limits;
 use crate::attribution::Attribution;
 use crate::cgroup::{Layout, Tree};
-use crate::collect::{Collector, GROUP_LINGER_NS, MAX_GROUPS, Shared};
+use crate::collect::{Collector, GROUP_LINGER_NS, MAX_GROUPS, Shared, Sources};
 use crate::compat::kubevirt;
 use crate::config::Config;
 use crate::detail::{Choice, Detail};
@@ -24,6 +24,7 @@ use crate::http::{Latest, Server, Source};
 use crate::kernel::offsets::Wishes;
 use crate::kernel::{Kernel, Options};
 use crate::log::Log;
+use crate::node::Node;
 use crate::oom::Kmsg;
 use crate::own::OwnFigures;
 use crate::publish::Publisher;
@@ -89,9 +90,12 @@ pub fn run(config: &Config, older: Option<&kubevirt::Settings>, otlp: otlp::Conf
             linger_ns,
             ..Limits::default()
         };
+        let mut node = Node::new("/proc".as_ref(), "/sys".as_ref(), board.clone());
+        node.watch_filesystems().context("cannot start the thread that asks for sizes of file systems")?;
+        let sources = Sources { kmsg, node };
         let compares = kube.access.is_ok() && kube.metrics != cluster::MetricsChoice::Off;
         let join = cluster::Join::new(&config.node(), compares);
-        let mut collector = Collector::new(kernel, events, layout, publisher, attribution, limits, kmsg)
+        let mut collector = Collector::new(kernel, events, layout, publisher, attribution, limits, sources)
             .with_cluster(cluster::spawn(&kube, &board), join);
         if let Some(older) = older {
             collector.track(kubevirt::Tracker::new(older, board.clone()));

@@ -1,4 +1,4 @@
-//! A whole `/metrics` page from recorded cgroup files, a runtime's answers and kernel records, as committed.
+//! A whole `/metrics` page from recorded files of cgroups and of a node, a runtime's answers and kernel records, as committed.
 //!
 //! `UPDATE_GOLDEN=1` writes the page anew; read the difference before committing it.
 #![expect(clippy::unwrap_used, reason = "a test")]
@@ -18,6 +18,7 @@ use podscope_agent::attribution::{Attribution, Identity};
 use podscope_agent::cgroup::{Group, Layout, Reader, Tree};
 use podscope_agent::detail::Detail;
 use podscope_agent::export::prometheus::{Format, render};
+use podscope_agent::node::Node;
 use podscope_agent::publish::{Names, Publisher, Readings};
 use podscope_agent::runtime::{self, SocketChoice};
 use podscope_agent::snapshot::Snapshot;
@@ -114,7 +115,7 @@ fn task(pid: u32, start: u64, exe: u64, used: u64) -> TaskRecord {
         flags: TaskFlags::LEADER | TaskFlags::MEMORY,
         threads: 3,
         changes: 0,
-        pad: 0,
+        kvm_vcpu: 0,
         comm,
     }
 }
@@ -176,6 +177,8 @@ async fn the_page_is_as_committed() {
     let mut publisher = Publisher::new("node-1", 4096, 120 * SECOND, Detail::default());
     let names = Names::from_iter([(APP, "app".into()), (HELPER, "sh".into())]);
 
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/node");
+    let mut node = Node::new(&recorded.join("proc"), &recorded.join("sys"), Board::default());
     let mut page = Vec::new();
     for seconds in [5, 10, 15] {
         let ended = collect(&mut accounting, &mut attribution, seconds, seconds == 15);
@@ -192,7 +195,11 @@ async fn the_page_is_as_committed() {
         let mut waits = Histogram::EMPTY;
         (waits.zero, waits.buckets[40], waits.buckets[100], waits.over, waits.sum_ns) = (5, 4, 3, 1, 77 * SECOND);
         readings.waits.insert(container, Box::new(waits));
-        let resources = publisher.resources(&accounting, &attribution, &names, &Machines::default(), &ended, readings);
+        node.refresh(&moment(seconds));
+        let of_node = publisher.node(&node, &[], accounting.processes.len() as u64, &moment(seconds));
+        let mut resources =
+            publisher.resources(&accounting, &attribution, &names, &Machines::default(), &ended, readings);
+        resources.extend(of_node);
         let lingering = publisher.lingering(&resources, &moment(seconds));
         page.clear();
         render(

@@ -155,7 +155,7 @@ fn conserves(name: &str, change: impl FnOnce(&mut Options<'_>)) {
     let off = ours as f64 / own as f64 - 1.0;
     println!("conservation: of={name} books={ours}ns cgroup={own}ns off={:+.4}%", off * 100.0);
     assert!(off.abs() < TOLERANCE, "{ours} and {own}");
-    assert_eq!(kernel.losses(), [0; 8]);
+    assert!(kernel.losses().iter().all(|&lost| lost == 0), "{:?}", kernel.losses());
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn takes_threads_that_end_together_and_counts_the_exit_once() {
     let program = setup::load::program(&Cache::locate().unwrap()).unwrap();
     group.run(&format!("for i in $(seq 100); do {} together 8 1; done", program.display()));
     let (ours, own) = settled(&mut kernel, &layout, &group);
-    assert_eq!(kernel.losses(), [0; 8]);
+    assert!(kernel.losses().iter().all(|&lost| lost == 0), "{:?}", kernel.losses());
     assert!((ours as f64 / own as f64 - 1.0).abs() < TOLERANCE, "{ours} and {own}");
     let (mut started, mut ended) = (0, 0);
     kernel

@@ -20,12 +20,52 @@ macro_rules! attributes {
 attributes! {
     /// User or kernel time.
     CPU_MODE = "cpu.mode" ["user", "system"];
+    /// What the node's CPUs do.
+    NODE_CPU_MODE = "cpu.mode" ["user", "nice", "system", "idle", "iowait", "interrupt", "softirq", "steal"];
+    /// At which priority a guest ran.
+    GUEST_PRIORITY = "podscope.guest.priority" ["normal", "nice"];
+    /// Raised by a device, or by the kernel itself.
+    INTERRUPT_KIND = "podscope.interrupt.kind" ["hard", "soft"];
+    /// What a task waits for.
+    TASK_STATE = "podscope.task.state" ["runnable", "blocked"];
+    /// What the node's memory is used for; the states add up to all of it.
+    NODE_MEMORY_STATE = "system.memory.state" ["used", "free", "buffers", "cached"];
+    /// Whether the kernel can take it back.
+    SLAB_STATE = "system.memory.linux.slab.state" ["reclaimable", "unreclaimable"];
+    /// Whether a huge page is in use.
+    HUGEPAGE_STATE = "system.memory.linux.hugepages.state" ["free", "used"];
+    /// The kernel's list on which a page waits to be reclaimed.
+    MEMORY_LIST = "podscope.memory.list" [
+        "active_anon", "inactive_anon", "active_file", "inactive_file", "unevictable",
+    ];
+    /// Whether swap space is in use.
+    PAGING_STATE = "system.paging.state" ["used", "free"];
+    /// Into memory or out of it.
+    PAGING_DIRECTION = "system.paging.direction" ["in", "out"];
+    /// What a file system's space is used for; reserved is what only root may use.
+    FILESYSTEM_STATE = "system.filesystem.state" ["used", "free", "reserved"];
+    /// Whether an inode is in use.
+    INODE_STATE = "podscope.inode.state" ["used", "free"];
+    /// What a socket is for.
+    SOCKET_KIND = "podscope.socket.kind" ["tcp", "tcp_orphan", "tcp_time_wait", "udp", "raw"];
+    /// Into the namespace or out of it.
+    NETWORK_DIRECTION = "network.io.direction" ["receive", "transmit"];
+    /// What went wrong on an interface, by the kernel's words of `/proc/net/dev`.
+    NETWORK_FAULT = "podscope.network.fault" [
+        "receive_fifo", "receive_frame", "transmit_fifo", "transmit_collision", "transmit_carrier",
+    ];
     /// Given up or taken away.
     SWITCH_TYPE = "process.context_switch.type" ["voluntary", "involuntary"];
     /// Without or with I/O.
     FAULT_TYPE = "system.paging.fault.type" ["minor", "major"];
     /// To or from storage.
     IO_DIRECTION = "disk.io.direction" ["read", "write"];
+    /// What a container asks of a block device.
+    DEVICE_OPERATION = "podscope.disk.operation" ["read", "write", "discard"];
+    /// Whether somebody waits for a transfer.
+    DISK_WAITING = "podscope.disk.waiting" ["sync", "async"];
+    /// Whether a page came to a container's account or left it.
+    MEMORY_CHARGE = "podscope.memory.charge" ["charged", "uncharged"];
     /// What a page of a process is; only the first three and hugetlb are resident.
     MEMORY_KIND = "podscope.memory.kind" ["anonymous", "file", "shared", "swap", "hugetlb"];
     /// How a process came to an executable or container.
@@ -42,6 +82,13 @@ attributes! {
     ];
     /// What a thread of a virtual machine's emulator is there for.
     VM_THREAD_CLASS = "podscope.vm.thread.class" ["vcpu", "io", "vhost", "migration", "worker", "emulator"];
+    /// Why a guest was left.
+    VM_EXIT_REASON = "podscope.vm.exit.reason" [
+        "other", "halt", "io", "mmio", "page_fault", "interrupt", "interrupt_window", "apic", "timer", "register",
+        "control_register", "cpuid", "hypercall", "pause", "exception",
+    ];
+    /// What a virtual CPU does; the time in which it is ready and waits for a CPU comes to it.
+    VCPU_STATE = "podscope.vm.vcpu.state" ["guest", "host", "polling", "halted"];
     /// Whose limit an OOM kill enforced.
     OOM_SCOPE = "podscope.oom.scope" ["container", "pod", "node", "other", "unknown"];
     /// User or kernel time, under the older name.
@@ -54,19 +101,21 @@ attributes! {
         "sched_wakeup", "sched_wakeup_new",
         "cgroup_mkdir", "cgroup_rmdir", "cgroup_rename", "cgroup_attach_task", "mark_victim",
         "mm_vmscan_direct_reclaim_begin", "mm_vmscan_direct_reclaim_end",
-        "mm_vmscan_memcg_reclaim_begin", "mm_vmscan_memcg_reclaim_end", "task",
+        "mm_vmscan_memcg_reclaim_begin", "mm_vmscan_memcg_reclaim_end",
+        "kvm_exit", "kvm_entry", "kvm_vcpu_wakeup", "task",
     ];
     /// A kernel map.
     MAP = "podscope.bpf.map" ["tasks", "books", "closed", "cgroups", "waits", "exes", "events"];
     /// What could not be kept.
     LOSS = "podscope.loss.reason" [
-        "task_state", "closing", "book", "closed", "cgroup", "exe", "event", "record",
+        "task_state", "closing", "book", "closed", "cgroup", "exe", "event", "record", "blame",
     ];
     /// What the agent's own bounds, or a fault, made it leave out.
     DROP = "podscope.drop.reason" [
         "process", "ended_series", "cgroup_name", "oom_kill", "kmsg_record",
         "container", "label", "runtime_answer", "runtime_request", "log_line",
         "kube_pod", "kube_pod_metrics", "kube_sample",
+        "device", "interface", "filesystem",
     ];
     /// Why the HTTP endpoint refused something or cut it off.
     HTTP_REFUSAL = "podscope.http.refusal.reason" [
@@ -89,5 +138,6 @@ attributes! {
     AGENT_SOURCE = "podscope.source" [
         "btf", "cgroup", "runtime", "containerd", "kmsg", "proc", "otlp", "http", "log", "seccomp", "landlock",
         "kube_pods", "kube_node", "kube_clock", "kubelet", "metrics_server",
+        "node", "filesystem", "container_stats",
     ];
 }

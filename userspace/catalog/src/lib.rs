@@ -107,6 +107,20 @@ pub enum Entity {
     Workload,
     /// The node.
     Node,
+    /// A block device of the node.
+    Device,
+    /// A network interface of the node.
+    Interface,
+    /// A file system of the node.
+    Filesystem,
+    /// A network interface of a pod.
+    PodInterface,
+    /// A volume of a pod.
+    Volume,
+    /// A block device as a container uses it.
+    ContainerDevice,
+    /// A container that ran while a virtual machine's CPUs waited.
+    Culprit,
     /// The agent itself.
     Agent,
     /// Processes that `--compat kubevirt` was told to track: those of one name in one pod.
@@ -117,7 +131,7 @@ pub enum Entity {
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 11] = [
+    pub const ALL: [Entity; 18] = [
         Entity::Process,
         Entity::Executable,
         Entity::Container,
@@ -126,9 +140,16 @@ impl Entity {
         Entity::Vcpu,
         Entity::Workload,
         Entity::Node,
+        Entity::Device,
+        Entity::Interface,
+        Entity::Filesystem,
+        Entity::PodInterface,
+        Entity::Volume,
+        Entity::ContainerDevice,
         Entity::Agent,
         Entity::KubevirtProcess,
         Entity::KubevirtInfo,
+        Entity::Culprit,
     ];
 
     /// Its name in the reference.
@@ -142,9 +163,16 @@ impl Entity {
             Entity::Vcpu => "vcpu",
             Entity::Workload => "workload",
             Entity::Node => "node",
+            Entity::Device => "device",
+            Entity::Interface => "interface",
+            Entity::Filesystem => "filesystem",
+            Entity::PodInterface => "pod_interface",
+            Entity::Volume => "volume",
+            Entity::ContainerDevice => "container_device",
+            Entity::Culprit => "culprit",
             Entity::Agent => "agent",
-            Entity::KubevirtProcess => "kubevirt process",
-            Entity::KubevirtInfo => "kubevirt info",
+            Entity::KubevirtProcess => "kubevirt_process",
+            Entity::KubevirtInfo => "kubevirt_info",
         }
     }
 
@@ -162,6 +190,17 @@ impl Entity {
             "podscope.vm.role",
             "process.executable.name",
             "process.pid",
+        ];
+        const CULPRIT: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "podscope.culprit.namespace",
+            "podscope.culprit.pod",
+            "podscope.culprit.container",
         ];
         const VCPU: &[&str] = &[
             "k8s.node.name",
@@ -181,6 +220,43 @@ impl Entity {
             "podscope.workload.name",
             "podscope.pod.qos_class",
         ];
+        const FILESYSTEM: &[&str] = &[
+            "k8s.node.name",
+            "system.device",
+            "system.filesystem.type",
+            "system.filesystem.mode",
+            "system.filesystem.mountpoint",
+        ];
+        const POD_INTERFACE: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "network.interface.name",
+        ];
+        const VOLUME: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "k8s.volume.name",
+            "k8s.volume.type",
+        ];
+        const CONTAINER_DEVICE: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.vm.name",
+            "podscope.vm.uid",
+            "k8s.container.name",
+            "container.id",
+            "system.device",
+        ];
         let count = match self {
             Entity::Agent | Entity::Node => 1,
             Entity::Pod | Entity::Vm => 6,
@@ -191,6 +267,13 @@ impl Entity {
             Entity::Workload => return WORKLOAD,
             Entity::KubevirtProcess => return &["domain", "host", "process"],
             Entity::KubevirtInfo => return &["branch", "goversion", "kubeversion", "revision", "version"],
+            Entity::Device => return &["k8s.node.name", "system.device"],
+            Entity::Interface => return &["k8s.node.name", "network.interface.name"],
+            Entity::Filesystem => return FILESYSTEM,
+            Entity::PodInterface => return POD_INTERFACE,
+            Entity::Volume => return VOLUME,
+            Entity::ContainerDevice => return CONTAINER_DEVICE,
+            Entity::Culprit => return CULPRIT,
         };
         ALL.split_at(count).0
     }
@@ -217,7 +300,28 @@ impl Entity {
                 "A pod's place in its workload, by the Kubernetes API: other series of the pod are joined with it by \
                  `k8s_pod_uid`."
             }
+            Entity::Device => {
+                "A block device of the node; partitions, RAM disks and read-only loop devices are left out."
+            }
+            Entity::Interface => {
+                "A network interface of the node's own network namespace; the ends of pods' cables are left out."
+            }
+            Entity::Filesystem => {
+                "A local file system of the node, under the place where it is mounted first; those of the network and \
+                 those without a disk are left out."
+            }
+            Entity::PodInterface => {
+                "A network interface of a pod's own network namespace; pods of the host's network have none, and `lo` \
+                 is left out."
+            }
+            Entity::Volume => "A volume of a pod that is a file system of its own.",
+            Entity::ContainerDevice => "A block device as a container uses it, by the container's cgroup.",
             Entity::Node => "The node: its kernel's own sums over everything that runs on it.",
+            Entity::Culprit => {
+                "A container that ran on a CPU for which one of a virtual machine's CPUs waited; the host's processes \
+                 are `_host`, containers beyond the bound `_other`. `_unknown`: the CPU was idle or waking up, the \
+                 machine's own limit held it back, or it slept before and nobody knows who ran."
+            }
             Entity::Agent => "The agent itself.",
             Entity::KubevirtProcess => {
                 "Only with `--compat kubevirt`, on the address of its configuration: the tracked processes of one name \
@@ -243,6 +347,11 @@ pub enum Source {
     Proc,
     /// The cgroup's own files; such a counter started with the cgroup, not with the agent.
     Cgroup,
+    /// The kernel's files on the whole node or on a network namespace, such as /proc/stat; such a counter started with
+    /// the kernel or the namespace, not with the agent.
+    Kernel,
+    /// The container runtime.
+    Runtime,
     /// Objects of the Kubernetes API.
     Api,
     /// The kubelet's `/metrics/resource`, or metrics.k8s.io, which serves the same.
@@ -283,6 +392,8 @@ impl Source {
             Source::Memory => "address space",
             Source::Proc => "/proc",
             Source::Cgroup => "cgroup files",
+            Source::Kernel => "kernel files",
+            Source::Runtime => "container runtime",
             Source::Api => "Kubernetes API",
             Source::MetricsServer => "kubelet or metrics.k8s.io",
             Source::Agent => "agent",

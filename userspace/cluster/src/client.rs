@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, DATE, RETRY_AFTER};
+use http::header::{ACCEPT, DATE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,6 +24,8 @@ use crate::{Error, Outcome};
 pub(crate) use fault::chain;
 pub use watch::Watch;
 
+/// Who asks, for who looks for the origin of load.
+const AGENT: &str = concat!("podscope/", env!("CARGO_PKG_VERSION"));
 /// For connecting.
 const CONNECT: Duration = Duration::from_secs(5);
 /// For a call, until the end of the answer.
@@ -136,7 +138,7 @@ impl Client {
 
     /// Sends a request and takes the head of the answer, if that is a success.
     async fn send(&self, path: &str, accept: &str) -> Result<Response<Body>, Error> {
-        let request = Request::get(path).header(ACCEPT, accept).body(Body::empty());
+        let request = Request::get(path).header(ACCEPT, accept).header(USER_AGENT, AGENT).body(Body::empty());
         let request = request.map_err(|error| self.malformed(path, &error))?;
         let answer = self.inner.send(request).await.map_err(|error| fault::of_transport(self.call(path), &error))?;
         self.note_clock(answer.headers());

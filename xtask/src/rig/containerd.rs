@@ -160,6 +160,8 @@ sandbox_image = "{IMAGE}"
 restrict_oom_score_adj = true
 disable_apparmor = true
 tolerate_missing_hugetlb_controller = true
+# How much containers have written is counted each second.
+stats_collect_period = 1
 
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{dir}/cni"

@@ -53,6 +53,9 @@ pub const TEST: &[Need] = &[
     apt("promtool", "prometheus"),
     apt("strace", "strace"),
     apt("qemu-system-x86_64", "qemu-system-x86"),
+    apt("/usr/sbin/libvirtd", "libvirt-daemon"),
+    apt("/usr/share/doc/libvirt-daemon-driver-qemu", "libvirt-daemon-driver-qemu"),
+    apt("virsh", "libvirt-clients"),
     pip("rotel-agent", "rotel"),
     pip("prometheus_client", "prometheus-client"),
 ];

@@ -24,7 +24,7 @@ const TOOLS: &[&str] = &["dash", "taskset"];
 const RUNTIME: &[&str] =
     &["containerd", "containerd-shim-runc-v2", "ctr", "runc", "nsenter", "unshare", "mount", "umount", "find", "rm"];
 /// Folders of a usual system; those without `usr` are links into it.
-const FOLDERS: &[&str] = &["proc", "sys", "dev", "tmp", "run", "mnt", "root", "var/lib", "etc", "vm/modules"];
+const FOLDERS: &[&str] = &["proc", "sys", "dev", "tmp", "run", "mnt", "root", "var/lib", "etc", "vm/modules", "vm/kvm"];
 const LINKS: &[&str] = &["bin", "sbin", "lib", "lib64"];
 const SCRIPTS: &[(&str, &str)] = &[
     ("init", include_str!("guest/init.sh")),
@@ -107,6 +107,9 @@ pub(crate) fn whole(base: &Path, label: &str, kernel: &Unpacked, environment: &s
     let mut archive = create(&path)?;
     for (name, content) in &kernel.modules {
         archive.file(&format!("vm/modules/{name}.ko"), 0o644, content)?;
+    }
+    for (name, content) in &kernel.kvm {
+        archive.file(&format!("vm/kvm/{name}.ko"), 0o644, content)?;
     }
     let list: String = steps.iter().map(|step| format!("{} {}\n", step.name, step.command)).collect();
     archive.file("vm/list", 0o644, list.as_bytes())?;

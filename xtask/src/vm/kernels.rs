@@ -30,6 +30,10 @@ pub const KERNELS: &[Kernel] = &[
 /// Modules that a container runtime needs and these kernels do not have built in.
 const MODULES: &[&str] = &["overlay"];
 
+/// KVM's modules in the order in which they are loaded; AMD's, because that is what QEMU emulates in software. A test
+/// loads them, once the agent runs.
+const KVM: &[&str] = &["irqbypass", "kvm", "kvm-amd"];
+
 /// An unpacked kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Unpacked {
@@ -39,6 +43,8 @@ pub(crate) struct Unpacked {
     pub(crate) image: PathBuf,
     /// Modules to load at boot, uncompressed: name and content.
     pub(crate) modules: Vec<(String, Vec<u8>)>,
+    /// Those of KVM, in the order in which they are loaded; none where they are built in.
+    pub(crate) kvm: Vec<(String, Vec<u8>)>,
 }
 
 impl Kernel {
@@ -86,12 +92,15 @@ fn find(home: &Path) -> Result<Unpacked> {
     let file = |name: &str| files.lines().find(|path| path.contains(name));
     let module = file("/modules/").context("the packages have no modules")?;
     let release = module.split("/modules/").nth(1).and_then(|rest| rest.split('/').next());
-    let modules = MODULES.iter().map(|name| {
-        let path = file(&format!("/{name}.ko")).with_context(|| format!("the packages have no module {name}"))?;
-        Ok(((*name).to_owned(), content(path)?))
-    });
-    let modules = modules.collect::<Result<_>>()?;
-    Ok(Unpacked { release: release.unwrap_or_default().to_owned(), image, modules })
+    let found = |names: &[&str]| {
+        let all = names.iter().map(|name| {
+            let path = file(&format!("/{name}.ko")).with_context(|| format!("the packages have no module {name}"))?;
+            Ok(((*name).to_owned(), content(path)?))
+        });
+        all.collect::<Result<_>>()
+    };
+    let kvm = if file("/kvm-amd.ko").is_some() { found(KVM)? } else { Vec::new() };
+    Ok(Unpacked { release: release.unwrap_or_default().to_owned(), image, modules: found(MODULES)?, kvm })
 }
 
 /// A module's content; newer kernels have them compressed.

@@ -9,7 +9,7 @@ pub(crate) mod signal;
 pub(crate) mod task;
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_pid_tgid, bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_probe_read_kernel,
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_ktime_get_boot_ns, bpf_ktime_get_ns, bpf_probe_read_kernel,
 };
 use podscope_abi::offsets::ABSENT;
 
@@ -70,4 +70,11 @@ pub(crate) fn boot_ns() -> u64 {
 pub(crate) fn current_pid() -> u32 {
     // SAFETY: a helper without arguments.
     (unsafe { bpf_get_current_pid_tgid() }) as u32
+}
+
+/// The running task, to be copied from.
+#[inline(always)]
+pub(crate) fn current_task() -> *const u8 {
+    // SAFETY: a helper without arguments.
+    (unsafe { bpf_get_current_task() }) as *const u8
 }

@@ -38,6 +38,12 @@ impl Task {
         last_arrival -> u64;
     }
 
+    /// The first four bytes of its name.
+    #[inline(always)]
+    pub(crate) fn name_begins(self) -> u32 {
+        member(self.0, offset!(comm))
+    }
+
     /// Whether it is queued or running. Only the low byte: the member is an `int`, but a byte on 7.2.
     #[inline(always)]
     pub(crate) fn on_rq(self) -> bool {

@@ -20,6 +20,8 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 use podscope_abi::{Book, BookKey, Closed, ClosedKey, Counters, Lives, RecordKind, TaskFlags, TaskRecord};
 
+use crate::kernel::Oom;
+
 pub use container::Container;
 pub use process::Process;
 
@@ -273,6 +275,17 @@ impl Accounting {
     /// Whose a cgroup is, where that is known.
     pub fn owner(&self, cgroup: u64) -> Option<&ContainerKey> {
         self.owners.get(&cgroup)
+    }
+
+    /// Fills in of an OOM kill's victim what older kernels do not tell but its id, as the last collection knew it.
+    pub fn identify(&self, mut oom: Oom) -> Oom {
+        if oom.cgroup == 0
+            && let Some((key, process)) = self.processes.iter().find(|(key, _)| key.tgid == oom.pid)
+        {
+            (oom.tgid, oom.leader_start) = (key.tgid, key.start);
+            (oom.cgroup, oom.exe) = (process.cgroup, process.exe);
+        }
+        oom
     }
 
     /// Cgroups that belong to a container.

@@ -7,8 +7,11 @@ use super::Container;
 use super::container::Executable;
 use super::process::Process;
 use super::split::CpuSplit;
-use crate::cgroup::Figures;
+use crate::cgroup::{DeviceIo, Figures};
+use crate::publish::LayerFigures;
 use crate::snapshot::{Point, Value};
+use crate::vm::Run;
+use crate::waits::VcpuFigures;
 
 /// Points that a process has, at most: a list of them never grows.
 const MOST: usize = 32;
@@ -122,8 +125,7 @@ pub fn process(process: &Process, page: u64, uptime_ns: u64) -> Vec<Point> {
             .int(id::PROCESS_MEMORY_USAGE, 0, memory.resident() * page)
             .int(id::PROCESS_MEMORY_VIRTUAL, 0, memory.virtual_size * page)
             .int(id::PROCESS_MEMORY_PEAK, 0, memory.peak * page);
-        let kinds = [memory.anonymous, memory.file, memory.shared, memory.swap, memory.hugetlb];
-        for (kind, pages) in kinds.into_iter().enumerate() {
+        for (kind, pages) in memory.kinds().into_iter().enumerate() {
             points.int(id::PROCESS_MEMORY_KIND, kind, pages * page);
         }
     }
@@ -168,6 +170,35 @@ pub fn executable(executable: &Executable) -> Vec<Point> {
     points.finish()
 }
 
+/// A virtual CPU. `figures`: what the kernel side keeps of it, where it does.
+pub fn vcpu(used: &Counters, figures: Option<VcpuFigures>) -> Vec<Point> {
+    let mut points = Points::default();
+    points
+        .seconds(id::VCPU_CPU_TIME, 0, used.run_ns)
+        .seconds(id::VCPU_READY_TIME, 0, used.wait_ns)
+        .seconds(id::VCPU_BLOCKED_TIME, 0, used.blocked_ns)
+        .int(id::VCPU_CONTEXT_SWITCHES, 0, used.switches_voluntary)
+        .int(id::VCPU_CONTEXT_SWITCHES, 1, used.switches_involuntary)
+        .int(id::VCPU_MIGRATIONS, 0, used.migrations);
+    if let Some(VcpuFigures { waits, kvm }) = figures {
+        points.push(id::VCPU_READY, 0, Value::Histogram(waits));
+        if let Some(Run { exits, states }) = kvm {
+            points.int(id::VCPU_EXITS, 0, exits.iter().sum());
+            for (state, ns) in states.into_iter().enumerate() {
+                points.seconds(id::VCPU_STATE_TIME, state, ns);
+            }
+        }
+    }
+    points.finish()
+}
+
+/// Who ran while virtual CPUs waited, ns.
+pub fn culprit(waited_ns: u64) -> Vec<Point> {
+    let mut points = Points::default();
+    points.seconds(id::CULPRIT_TIME, 0, waited_ns);
+    points.finish()
+}
+
 /// What a container's points are made of besides its own sums.
 #[derive(Debug, Default)]
 pub struct ContainerFigures<'a> {
@@ -179,6 +210,10 @@ pub struct ContainerFigures<'a> {
     pub unaccounted_ns: Option<i64>,
     /// Run-queue waits of the container's cgroups together.
     pub waits: Option<Box<Histogram>>,
+    /// CPUs' worth of time used of late.
+    pub cpus: Option<f64>,
+    /// What it has written over its image.
+    pub layer: Option<LayerFigures>,
     /// Since the container started.
     pub uptime_ns: Option<u64>,
 }
@@ -208,6 +243,16 @@ pub fn container(container: &Container, more: ContainerFigures<'_>) -> Vec<Point
     if let Some(ns) = more.unaccounted_ns {
         points.double(id::CONTAINER_CPU_UNACCOUNTED, ns as f64 / 1e9);
     }
+    if let Some(cpus) = more.cpus {
+        points.double(id::CONTAINER_CPU_USAGE, cpus);
+    }
+    if let Some(LayerFigures { used, inodes, size }) = more.layer {
+        points
+            .known(id::CONTAINER_FILESYSTEM_USAGE, 0, used)
+            .known(id::CONTAINER_FILESYSTEM_INODES_USED, 0, inodes)
+            .known(id::CONTAINER_FILESYSTEM_CAPACITY, 0, size.map(|size| size.capacity()))
+            .known(id::CONTAINER_FILESYSTEM_AVAILABLE, 0, size.map(|size| size.available()));
+    }
     if let Some(figures) = more.figures {
         container_figures(&mut points, figures);
     }
@@ -226,6 +271,8 @@ fn container_figures(points: &mut Points, figures: &Figures) {
         .known(id::CONTAINER_MEMORY_USAGE, 0, memory.usage)
         .known(id::CONTAINER_MEMORY_WORKING_SET, 0, memory.working_set)
         .known(id::CONTAINER_MEMORY_RSS, 0, memory.rss)
+        .known(id::CONTAINER_MEMORY_CACHE, 0, memory.cache)
+        .known(id::CONTAINER_MEMORY_MAPPED, 0, memory.mapped)
         .known(id::CONTAINER_MEMORY_AVAILABLE, 0, available(figures))
         .known(id::CONTAINER_MEMORY_LIMIT, 0, figures.limits.memory)
         .known(id::CONTAINER_MEMORY_PEAK, 0, memory.peak)
@@ -237,12 +284,39 @@ fn container_figures(points: &mut Points, figures: &Figures) {
         .known(id::CONTAINER_DISK_IO, 1, disk.write_bytes)
         .known(id::CONTAINER_DISK_OPERATIONS, 0, disk.read_operations)
         .known(id::CONTAINER_DISK_OPERATIONS, 1, disk.write_operations);
+    for (list, bytes) in memory.lists.into_iter().enumerate() {
+        points.known(id::CONTAINER_MEMORY_LIST, list, bytes);
+    }
+    for (direction, count) in memory.charges.into_iter().enumerate() {
+        points.known(id::CONTAINER_MEMORY_CHARGES, direction, count);
+    }
+    if let Some(cpus) = figures.limits.cpu {
+        points.double(id::CONTAINER_CPU_LIMIT, cpus);
+    }
     pressure(points, id::CONTAINER_PRESSURE_TIME, figures);
 }
 
-/// A pod, from its own cgroup.
-pub fn pod(figures: &Figures, uptime_ns: Option<u64>) -> Vec<Point> {
+/// A block device as a container uses it.
+pub fn device(device: &DeviceIo) -> Vec<Point> {
     let mut points = Points::default();
+    for (kind, bytes) in device.bytes.into_iter().enumerate() {
+        points.int(id::CONTAINER_DEVICE_IO, kind, bytes);
+    }
+    for (kind, count) in device.operations.into_iter().enumerate() {
+        points.int(id::CONTAINER_DEVICE_OPERATIONS, kind, count);
+    }
+    for (kind, bytes) in device.waited_bytes.into_iter().flatten().enumerate() {
+        points.int(id::CONTAINER_DEVICE_WAITING, kind, bytes);
+    }
+    points.finish()
+}
+
+/// A pod, from its own cgroup. `cpus`: CPUs' worth of time used of late.
+pub fn pod(figures: &Figures, cpus: Option<f64>, uptime_ns: Option<u64>) -> Vec<Point> {
+    let mut points = Points::default();
+    if let Some(cpus) = cpus {
+        points.double(id::POD_CPU_USAGE, cpus);
+    }
     let memory = &figures.memory;
     points
         .known_seconds(id::POD_CPU_TIME, 0, figures.cpu.usage_ns)

@@ -29,6 +29,22 @@ impl Memory {
     pub fn resident(&self) -> u64 {
         self.anonymous + self.file + self.shared + self.hugetlb
     }
+
+    /// Pages by what they are, in the order of the attribute `podscope.memory.kind`.
+    pub fn kinds(&self) -> [u64; 5] {
+        [self.anonymous, self.file, self.shared, self.swap, self.hugetlb]
+    }
+
+    /// Adds another process's memory; of both peaks the larger one stays.
+    pub fn add(&mut self, other: &Memory) {
+        self.anonymous += other.anonymous;
+        self.file += other.file;
+        self.shared += other.shared;
+        self.swap += other.swap;
+        self.hugetlb += other.hugetlb;
+        self.virtual_size += other.virtual_size;
+        self.peak = self.peak.max(other.peak);
+    }
 }
 
 /// What is published of a process, from where on.
@@ -175,6 +191,10 @@ impl Process {
         } else {
             self.threads = 0;
             self.memory = Memory { peak: self.memory.peak, ..Memory::default() };
+        }
+        if self.last_pass != pass && closed.is_none_or(|closed| closed.ended_ns == 0) {
+            // It died while this collection read: what it had become by then comes with its closing, in the next one.
+            now = self.total;
         }
         let owner = (self.cgroup, self.exe, self.changes);
         self.changed = std::mem::replace(&mut self.owner_before, owner) != owner && self.first_pass != pass;

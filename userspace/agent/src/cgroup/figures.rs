@@ -2,6 +2,8 @@
 //!
 //! A figure is absent where this kernel or this group does not have it, and where its file could not be understood.
 
+use std::sync::Arc;
+
 /// Every figure of a group.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
@@ -53,19 +55,27 @@ pub struct Memory {
     pub major_faults: Option<u64>,
     /// Pages read back from swap (`pswpin`, version 2 of recent kernels).
     pub swap_in_pages: Option<u64>,
+    /// Bytes of page cache, shared memory included (`total_cache`, `file`).
+    pub cache: Option<u64>,
+    /// Bytes of page cache that are mapped into processes (`total_mapped_file`, `file_mapped`).
+    pub mapped: Option<u64>,
+    /// Bytes by the list on which they wait to be reclaimed, in the order of the attribute `podscope.memory.list`.
+    pub lists: [Option<u64>; 5],
+    /// How often pages were charged and uncharged (`total_pgpgin`, `total_pgpgout`; version 1 alone).
+    pub charges: [Option<u64>; 2],
 }
 
 impl Memory {
     /// What `memory.stat` adds to `usage` in both versions; its `pgfault` counts major faults too.
-    pub(super) fn file_stat(&mut self, inactive_file: Option<u64>, faults: Option<u64>, major: Option<u64>) {
-        self.working_set = self.usage.zip(inactive_file).map(|(usage, inactive)| usage.saturating_sub(inactive));
+    pub(super) fn file_stat(&mut self, faults: Option<u64>, major: Option<u64>) {
+        self.working_set = self.usage.zip(self.lists[3]).map(|(usage, inactive)| usage.saturating_sub(inactive));
         self.minor_faults = faults.zip(major).map(|(faults, major)| faults.saturating_sub(major));
         self.major_faults = major;
     }
 }
 
 /// Transfers from and to block devices, summed over devices, by the group and those below it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
     /// Bytes read.
     pub read_bytes: Option<u64>,
@@ -75,6 +85,41 @@ pub struct Disk {
     pub read_operations: Option<u64>,
     /// Requests to write.
     pub write_operations: Option<u64>,
+    /// By device.
+    pub devices: Arc<[DeviceIo]>,
+}
+
+/// What a group has asked of a block device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceIo {
+    /// Major and minor number.
+    pub number: (u32, u32),
+    /// Bytes read, written and discarded.
+    pub bytes: [u64; 3],
+    /// Requests to read, write and discard.
+    pub operations: [u64; 3],
+    /// Bytes of all three by whether somebody waited for them: synchronous, asynchronous (version 1 alone).
+    pub waited_bytes: Option<[u64; 2]>,
+}
+
+impl Disk {
+    /// Most devices of a group.
+    const DEVICES: usize = 16;
+
+    /// Sums up; `counted`: whether the kernel counts bytes and requests.
+    pub(super) fn of(mut devices: Vec<DeviceIo>, counted: [bool; 2]) -> Option<Self> {
+        let sum = |of: fn(&DeviceIo) -> u64| devices.iter().try_fold(0u64, |sum, device| sum.checked_add(of(device)));
+        let [read, write] = [sum(|device| device.bytes[0])?, sum(|device| device.bytes[1])?];
+        let [reads, writes] = [sum(|device| device.operations[0])?, sum(|device| device.operations[1])?];
+        devices.truncate(Self::DEVICES);
+        Some(Self {
+            read_bytes: counted[0].then_some(read),
+            write_bytes: counted[0].then_some(write),
+            read_operations: counted[1].then_some(reads),
+            write_operations: counted[1].then_some(writes),
+            devices: devices.into(),
+        })
+    }
 }
 
 /// Pressure stall information: how long the group's tasks stalled on a resource. The default hierarchy alone has it.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::figures::{Cpu, Memory};
 use super::{layout, owner, parse, v1, v2};
-use crate::proc_self;
+use crate::{node, proc_self};
 
 /// Any bytes are a path; the ids found in it are well formed, and what is below belongs to the same.
 pub fn cgroup_path(data: &[u8]) {
@@ -25,6 +25,7 @@ pub fn cgroup_path(data: &[u8]) {
 
 /// Any bytes are a file of /proc or of a cgroup; a mount that is found leads nowhere outside of itself.
 pub fn kernel_file(data: &[u8]) {
+    node::fuzz::file(data);
     let text = &String::from_utf8_lossy(data);
     let (mut cpu, mut memory) = (Cpu::default(), Memory::default());
     parse::value(text);

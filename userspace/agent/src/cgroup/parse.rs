@@ -23,6 +23,12 @@ pub(super) fn keyed<const N: usize>(text: &str, keys: [&str; N]) -> [Option<u64>
     values
 }
 
+/// A block device's `major:minor`.
+pub(super) fn device(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once(':')?;
+    Some((u32::try_from(number(major)?).ok()?, u32::try_from(number(minor)?).ok()?))
+}
+
 /// The lines of a text that are whole.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'))

@@ -270,7 +270,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::cgroup::Stall;
+    use crate::cgroup::{DeviceIo, Stall};
 
     const GROUP: &str = "/kubepods/burstable/pod1f0b2c3d-0001-4a00-8000-0000000000a1/\
                          a562c1fedc668f8411f857d3ebabd03b49c2916c87b8b7a5423818686499e6ca";
@@ -302,8 +302,12 @@ mod tests {
                 minor_faults: Some(570),
                 major_faults: Some(0),
                 swap_in_pages: None,
+                cache: Some(9_445_376),
+                mapped: Some(0),
+                lists: [12_288, 49152, 0, 9_437_184, 0].map(Some),
+                charges: [Some(2676), Some(357)],
             },
-            disk: transferred(),
+            disk: transferred(Some([14 << 20, 0])),
             pressure: Pressure::default(),
             limits: Limits { cpu: Some(0.5), memory: Some(64 << 20) },
         };
@@ -333,8 +337,12 @@ mod tests {
                 minor_faults: Some(570),
                 major_faults: Some(0),
                 swap_in_pages: None,
+                cache: Some(9_445_376),
+                mapped: Some(0),
+                lists: [12_288, 45056, 0, 9_437_184, 0].map(Some),
+                charges: [None, None],
             },
-            disk: transferred(),
+            disk: transferred(None),
             pressure: Pressure {
                 cpu: stall(1_024_460_000, 1_022_740_000),
                 memory: stall(0, 0),
@@ -347,12 +355,18 @@ mod tests {
         assert_eq!(reader.cpu_usage_ns(GROUP), expected.cpu.usage_ns);
     }
 
-    fn transferred() -> Disk {
+    fn transferred(waited_bytes: Option<[u64; 2]>) -> Disk {
         Disk {
             read_bytes: Some(13 << 20),
             write_bytes: Some(1 << 20),
             read_operations: Some(73),
             write_operations: Some(256),
+            devices: Arc::from([DeviceIo {
+                number: (254, 0),
+                bytes: [13 << 20, 1 << 20, 0],
+                operations: [73, 256, 0],
+                waited_bytes,
+            }]),
         }
     }
 

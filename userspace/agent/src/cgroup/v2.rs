@@ -1,7 +1,7 @@
 //! The files of version 2.
 
-use super::figures::{Cpu, Disk, Memory, Stall};
-use super::parse::{cores, keyed, lines, number};
+use super::figures::{Cpu, DeviceIo, Disk, Memory, Stall};
+use super::parse::{cores, device, keyed, lines, number};
 
 const NS_PER_US: u64 = 1_000;
 
@@ -28,30 +28,51 @@ pub(super) fn cpu_limit(text: &str) -> Option<f64> {
 
 /// `memory.stat`, which takes in the groups below.
 pub(super) fn memory_stat(text: &str, memory: &mut Memory) {
-    let [rss, inactive_file, faults, major, swap_in] =
-        keyed(text, ["anon", "inactive_file", "pgfault", "pgmajfault", "pswpin"]);
-    (memory.rss, memory.swap_in_pages) = (rss, swap_in);
-    memory.file_stat(inactive_file, faults, major);
+    let keys = [
+        "anon",
+        "pgfault",
+        "pgmajfault",
+        "pswpin",
+        "file",
+        "file_mapped",
+        "active_anon",
+        "inactive_anon",
+        "active_file",
+        "inactive_file",
+        "unevictable",
+    ];
+    let [rss, faults, major, swap_in, cache, mapped, lists @ ..] = keyed(text, keys);
+    (memory.rss, memory.swap_in_pages, memory.cache, memory.mapped) = (rss, swap_in, cache, mapped);
+    memory.lists = lists;
+    memory.file_stat(faults, major);
 }
 
-/// `io.stat`: a line `device key=value …` per device, summed. Some kernels run the names of idle devices into the
-/// next line, so only the pairs count.
+/// `io.stat`: a line `device key=value …` per device. Some kernels run the names of idle devices into the next line, so
+/// only the last name before the pairs counts.
 pub(super) fn disk(text: &str) -> Option<Disk> {
-    let mut sums = [0u64; 4];
+    const KEYS: [&str; 6] = ["rbytes", "wbytes", "dbytes", "rios", "wios", "dios"];
     if !(text.is_empty() || text.ends_with('\n')) {
         return None;
     }
-    for (key, amount) in text.split_ascii_whitespace().filter_map(|word| word.split_once('=')) {
-        if let Some(at) = ["rbytes", "wbytes", "rios", "wios"].iter().position(|&k| k == key) {
-            sums[at] = sums[at].checked_add(number(amount)?)?;
+    let (mut devices, mut named) = (Vec::<DeviceIo>::new(), None);
+    for word in text.split_ascii_whitespace() {
+        let Some((key, amount)) = word.split_once('=') else {
+            named = device(word);
+            continue;
+        };
+        let Some(at) = KEYS.iter().position(|&k| k == key) else { continue };
+        if let Some(number) = named.take() {
+            devices.push(DeviceIo { number, ..DeviceIo::default() });
         }
+        let device = devices.last_mut()?;
+        let amounts = if at < 3 { &mut device.bytes } else { &mut device.operations };
+        amounts[at % 3] = number(amount)?;
     }
-    let [read_bytes, write_bytes, read_operations, write_operations] = sums.map(Some);
-    Some(Disk { read_bytes, write_bytes, read_operations, write_operations })
+    Disk::of(devices, [true, true])
 }
 
 /// A `.pressure` file: lines `some avg10=… total=…` and `full …`, totals in microseconds.
-pub(super) fn pressure(text: &str) -> Stall {
+pub(crate) fn pressure(text: &str) -> Stall {
     let total = |kind: &str| {
         let mut words = lines(text).find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '))?.split(' ');
         number(words.find_map(|word| word.strip_prefix("total="))?)?.checked_mul(NS_PER_US)
@@ -68,8 +89,11 @@ mod tests {
     #[test]
     fn devices_are_summed_over_lines_that_run_together() {
         let text =
-            "8:0 8:16 rbytes=4096 wbytes=1 rios=2 wios=3 dbytes=9 dios=9\n254:0 rbytes=4 wbytes=1 rios=1 wios=1\n";
+            "8:0 8:16 rbytes=4096 wbytes=1 rios=2 wios=3 dbytes=9 dios=8\n254:0 rbytes=4 wbytes=1 rios=1 wios=1\n";
         let sums = disk(text).unwrap();
+        let [first, second] = sums.devices[..] else { panic!("{sums:?}") };
+        assert_eq!((first.number, first.bytes, first.operations), ((8, 16), [4096, 1, 9], [2, 3, 8]));
+        assert_eq!((second.number, second.bytes, second.waited_bytes), ((254, 0), [4, 1, 0], None));
         assert_eq!((sums.read_bytes, sums.write_bytes), (Some(4100), Some(2)));
         assert_eq!((sums.read_operations, sums.write_operations), (Some(3), Some(4)));
         assert_eq!(disk("").unwrap().read_bytes, Some(0), "no device has been used");
@@ -98,6 +122,7 @@ mod tests {
     fn memory_stat_without_its_lines_gives_nothing() {
         let mut memory = Memory { usage: Some(100), ..Memory::default() };
         memory_stat("anon 40\ninactive_fi", &mut memory);
+        assert_eq!(memory.lists, [None; 5]);
         assert_eq!(memory, Memory { usage: Some(100), rss: Some(40), ..Memory::default() });
         memory_stat("anon 40\ninactive_file 130\npgfault 9\npgmajfault 2\npswpin 3\n", &mut memory);
         assert_eq!(memory.working_set, Some(0), "counters of the same moment they are not");

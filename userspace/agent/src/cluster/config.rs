@@ -1,5 +1,6 @@
 //! Flags and variables of the cluster.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -103,10 +104,6 @@ impl KubeArgs {
                 .map_err(|error| not_configured(&error)),
         };
         let host = || variable("HOST_IP").filter(|address| !address.is_empty());
-        let of_host = |address: String| match address.contains(':') {
-            true => format!("[{address}]:{KUBELET_PORT}"),
-            false => format!("{address}:{KUBELET_PORT}"),
-        };
         let given = self.kubelet.clone().filter(|address| !address.is_empty());
         let trust = match &self.kubelet_ca {
             _ if self.kubelet_insecure_tls => Trust::Anyone,
@@ -117,11 +114,20 @@ impl KubeArgs {
             access,
             node: node.to_owned(),
             metrics: self.kube_metrics,
-            kubelet: given.or_else(|| host().map(of_host)),
+            kubelet: given.or_else(host).map(with_port),
             trust,
             interval: self.kube_metrics_interval,
             single_pods: self.kube_metrics_pods as usize,
         }
+    }
+}
+
+/// An address with its port, if it has none with the usual one.
+fn with_port(address: String) -> String {
+    match address.parse() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]:{KUBELET_PORT}"),
+        _ if address.contains(':') => address,
+        _ => format!("{address}:{KUBELET_PORT}"),
     }
 }
 
@@ -141,5 +147,48 @@ impl Config {
             _ => None,
         };
         access.files().into_iter().chain(authority).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        kube: KubeArgs,
+    }
+
+    fn resolve(flags: &[&str], host: &str) -> Config {
+        let flags = Flags::try_parse_from(std::iter::once(&"podscope-agent").chain(flags)).unwrap();
+        flags.kube.resolve("node1", |name| (name == "HOST_IP").then(|| host.to_owned()))
+    }
+
+    #[test]
+    fn the_kubelet_is_on_this_host_unless_told_otherwise() {
+        for (flags, host, expected) in [
+            (&[][..], "192.0.2.7", Some("192.0.2.7:10250")),
+            (&[], "2001:db8::7", Some("[2001:db8::7]:10250")),
+            (&[], "", None),
+            (&["--kubelet", "node.example"], "192.0.2.7", Some("node.example:10250")),
+            (&["--kubelet", "[2001:db8::7]:20250"], "192.0.2.7", Some("[2001:db8::7]:20250")),
+            (&["--kubelet", ""], "192.0.2.7", Some("192.0.2.7:10250")),
+        ] {
+            assert_eq!(resolve(flags, host).kubelet.as_deref(), expected, "{flags:?} {host}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_reached_for_where_nothing_is_asked() {
+        for flags in [&["--kube-api", "off", "--kubeconfig", "/nowhere/config"][..], &[]] {
+            let config = resolve(flags, "192.0.2.7");
+            assert!(config.access.is_err() && config.ports().is_empty() && config.files().is_empty(), "{flags:?}");
+        }
+        let config = resolve(&["--kubeconfig", "/nowhere/config", "--kubelet-ca", "/nowhere/ca.pem"], "");
+        assert_eq!(config.files(), [PathBuf::from("/nowhere/config"), PathBuf::from("/nowhere/ca.pem")]);
+        assert_eq!(config.trust, Trust::Authority("/nowhere/ca.pem".into()));
     }
 }

@@ -51,19 +51,15 @@ const POD: Metrics = Metrics {
     window_and_age: Some((id::METRICS_SERVER_POD_WINDOW, id::METRICS_SERVER_POD_AGE)),
 };
 
-/// The node's own figures have rows where the node is measured.
-fn node_metrics() -> Option<Metrics> {
-    let named = |name: &str| MetricId::all().find(|id| id.metric().name == name);
-    Some(Metrics {
-        own_cpu: named("k8s.node.cpu.time").unwrap_or(id::POD_CPU_TIME),
-        own_working_set: named("k8s.node.memory.working_set").unwrap_or(id::POD_MEMORY_WORKING_SET),
-        cpu: id::METRICS_SERVER_NODE_CPU_USAGE,
-        cpu_difference: id::METRICS_SERVER_NODE_CPU_DIFFERENCE,
-        working_set: id::METRICS_SERVER_NODE_MEMORY_WORKING_SET,
-        memory_difference: id::METRICS_SERVER_NODE_MEMORY_DIFFERENCE,
-        window_and_age: Some((id::METRICS_SERVER_NODE_WINDOW, id::METRICS_SERVER_NODE_AGE)),
-    })
-}
+const OF_NODE: Metrics = Metrics {
+    own_cpu: id::NODE_CPU_TIME,
+    own_working_set: id::NODE_MEMORY_WORKING_SET,
+    cpu: id::METRICS_SERVER_NODE_CPU_USAGE,
+    cpu_difference: id::METRICS_SERVER_NODE_CPU_DIFFERENCE,
+    working_set: id::METRICS_SERVER_NODE_MEMORY_WORKING_SET,
+    memory_difference: id::METRICS_SERVER_NODE_MEMORY_DIFFERENCE,
+    window_and_age: Some((id::METRICS_SERVER_NODE_WINDOW, id::METRICS_SERVER_NODE_AGE)),
+};
 
 /// Joins; keeps the agent's own figures of the last minutes and the attributes it has made.
 #[derive(Debug)]
@@ -136,7 +132,9 @@ impl Join {
         {
             asked_for(&mut points, wanted, current.as_ref());
         }
-        if let Some((namespace, pod)) = named(&attributes) {
+        if self.history.is_some()
+            && let Some((namespace, pod)) = named(&attributes)
+        {
             let whose = Whose::Container { namespace, pod, container: name.to_owned() };
             self.compare(&mut points, &CONTAINER, id, view.figures.all.get(&whose), &resource.points, now);
         }
@@ -239,10 +237,8 @@ impl Join {
             has(&mut points, facts);
             self.describe_node(resource, facts);
         }
-        if let Some(metrics) = node_metrics() {
-            let figure = view.figures.all.get(&Whose::Node);
-            self.compare(&mut points, &metrics, NODE, figure, &resource.points, now);
-        }
+        let figure = view.figures.all.get(&Whose::Node);
+        self.compare(&mut points, &OF_NODE, NODE, figure, &resource.points, now);
         add(resource, points);
         if resource.points.is_empty() {
             resources.swap_remove(at);

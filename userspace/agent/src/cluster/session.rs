@@ -6,7 +6,7 @@ use std::time::Duration;
 use podscope_cluster::{Access, Backoff, Client, Endpoint, Error};
 use tokio::time::sleep;
 
-use super::{CLOCK, METRICS_SERVER, Shared};
+use super::{CLOCK, METRICS_SERVER, NODE, Shared};
 use crate::status::{Board, Kind, State};
 
 /// First and longest pause after a fault.
@@ -34,6 +34,9 @@ impl Session {
         let advice = match error {
             Error::NotFound { .. } if self.source == METRICS_SERVER => {
                 "; is metrics-server installed, and has it seen this node for a minute?"
+            }
+            Error::NotFound { .. } if self.source == NODE => {
+                "; is that this node's name in the cluster? --node-name or NODE_NAME says it"
             }
             _ => "",
         };

@@ -91,6 +91,7 @@ const BPF: &[Named] = &[
     ("BPF_MAP_DELETE_ELEM", 3),
     ("BPF_OBJ_GET_INFO_BY_FD", 15),
     ("BPF_RAW_TRACEPOINT_OPEN", 17),
+    ("BPF_MAP_LOOKUP_AND_DELETE_ELEM", 21),
     ("BPF_MAP_LOOKUP_BATCH", 24),
     ("BPF_LINK_CREATE", 28),
     ("BPF_ITER_CREATE", 33),
@@ -104,7 +105,7 @@ pub static GROUPS: &[Group] = &[
         calls: calls![SYS_bpf(When::OneOf(0, BPF))],
     },
     Group {
-        why: "read files, list folders, raise the number of files that may be open",
+        why: "read files, list folders, ask for sizes of file systems, raise the number of files that may be open",
         network: false,
         calls: calls![
             SYS_openat(When::Without(2, WRITING)),
@@ -116,6 +117,7 @@ pub static GROUPS: &[Group] = &[
             SYS_newfstatat,
             SYS_fstat,
             SYS_statx,
+            SYS_statfs,
             SYS_getdents64,
             SYS_readlinkat,
             SYS_faccessat,

@@ -49,13 +49,13 @@ pub static PLACES: &[Place] = &[
     Place {
         what: "/proc",
         may: May::Read,
-        why: "descriptors of processes, figures of the agent itself",
+        why: "descriptors of processes, figures of the node, of pods' networks and of the agent itself",
         paths: |_| vec!["/proc".into()],
     },
     Place {
         what: "/sys",
         may: May::Read,
-        why: "types of kernel modules that are loaded later, number of CPUs",
+        why: "types of kernel modules that are loaded later, number of CPUs, which block devices are disks",
         paths: |_| vec!["/sys".into()],
     },
     Place {

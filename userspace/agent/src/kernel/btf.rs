@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 
 /// Where the kernel offers its BTF.
@@ -73,6 +74,8 @@ impl Member {
 pub struct Btf {
     data: Vec<u8>,
     strings: usize,
+    /// Where a module's own strings begin, and the first offset that means one of them.
+    module_strings: Option<(usize, u32)>,
     /// Byte offset of each type's header; index 0 is `void`.
     types: Vec<u32>,
     /// Structs found before: where types are sorted by name (7.2) each search passes most of them.
@@ -104,23 +107,50 @@ impl Btf {
     }
 
     pub(super) fn scan(data: Vec<u8>) -> Result<Self, &'static str> {
-        if data.len() < 24 || u16::from_le_bytes([data[0], data[1]]) != MAGIC || data[2] != 1 {
-            return Err("no BTF header of version 1");
-        }
-        let header = word(&data, 4) as usize;
-        let (types_at, types_len) = (word(&data, 8) as usize, word(&data, 12) as usize);
-        let (strings_at, strings_len) = (word(&data, 16) as usize, word(&data, 20) as usize);
-        if header + types_at + types_len > data.len() || header + strings_at + strings_len > data.len() {
-            return Err("a section lies outside of the file");
-        }
-        let mut btf = Self { data, strings: header + strings_at, types: vec![0], structs: RefCell::default() };
-        let (mut at, end) = (header + types_at, header + types_at + types_len);
-        while at + 12 <= end {
-            btf.types.push(at as u32);
-            let head = btf.header_at(at);
+        let (types, strings) = sections(&data)?;
+        let mut btf =
+            Self { data, strings: strings.start, module_strings: None, types: vec![0], structs: RefCell::default() };
+        btf.take_types(types)?;
+        Ok(btf)
+    }
+
+    /// Adds the types of a module, whose ids and names go on where the kernel's end (`/sys/kernel/btf/<module>`, from
+    /// Linux 5.11).
+    ///
+    /// # Errors
+    /// When the file cannot be read or is not BTF. The kernel's own types are there in any case.
+    pub fn add_module(&mut self, path: &Path) -> Result<(), BtfError> {
+        let name = || path.display().to_string();
+        let data = std::fs::read(path).map_err(|source| BtfError::Read { path: name(), source })?;
+        self.add_types(&data).map_err(|reason| BtfError::Format { path: name(), reason })
+    }
+
+    fn add_types(&mut self, data: &[u8]) -> Result<(), &'static str> {
+        let (_, own) = sections(&self.data)?;
+        let (types, strings) = sections(data)?;
+        let base = self.data.len();
+        self.data.extend_from_slice(data);
+        self.module_strings = Some((base + strings.start, own.len() as u32));
+        self.structs.get_mut().clear();
+        self.take_types(base + types.start..base + types.end)
+    }
+
+    fn take_types(&mut self, section: Range<usize>) -> Result<(), &'static str> {
+        let mut at = section.start;
+        while at + 12 <= section.end {
+            self.types.push(at as u32);
+            let head = self.header_at(at);
             at = head.body + body_len(&head).ok_or("a type of unknown kind")?;
         }
-        Ok(btf)
+        Ok(())
+    }
+
+    /// Where a name stands.
+    fn string_at(&self, offset: u32) -> usize {
+        match self.module_strings {
+            Some((strings, first)) if offset >= first => strings + (offset - first) as usize,
+            _ => self.strings + offset as usize,
+        }
     }
 
     fn header_at(&self, at: usize) -> Header {
@@ -141,7 +171,7 @@ impl Btf {
     }
 
     fn is_named(&self, offset: u32, name: &str) -> bool {
-        let at = self.strings + offset as usize;
+        let at = self.string_at(offset);
         self.data
             .get(at..at + name.len() + 1)
             .is_some_and(|s| &s[..name.len()] == name.as_bytes() && s[name.len()] == 0)
@@ -281,10 +311,27 @@ impl Btf {
 
     /// A name; empty where it is cut short.
     fn text(&self, offset: u32) -> String {
-        let rest = self.data.get(self.strings + offset as usize..).unwrap_or_default();
+        let rest = self.data.get(self.string_at(offset)..).unwrap_or_default();
         let end = rest.iter().position(|&byte| byte == 0).unwrap_or(0);
         String::from_utf8_lossy(&rest[..end]).into_owned()
     }
+}
+
+/// Where types and strings stand.
+fn sections(data: &[u8]) -> Result<(Range<usize>, Range<usize>), &'static str> {
+    if data.len() < 24 || u16::from_le_bytes([data[0], data[1]]) != MAGIC || data[2] != 1 {
+        return Err("no BTF header of version 1");
+    }
+    let header = word(data, 4) as usize;
+    let section = |at: usize| {
+        let start = header + word(data, at) as usize;
+        start..start + word(data, at + 4) as usize
+    };
+    let (types, strings) = (section(8), section(16));
+    if types.end > data.len() || strings.end > data.len() {
+        return Err("a section lies outside of the file");
+    }
+    Ok((types, strings))
 }
 
 /// Bytes after a type's header; `None` for a kind that this kernel's format should not have.
@@ -325,6 +372,26 @@ mod tests {
         assert_eq!(btf.tracepoint("sched_switch"), Some(vec![false, true]));
         let rss = btf.member("mm_struct.rss_stat").unwrap();
         assert_eq!(btf.array_element(&rss, "percpu_counter"), Some((64, true)));
+    }
+
+    #[test]
+    fn a_modules_types_go_on_where_the_kernels_end() {
+        let mut kernel = Types::default();
+        let int = kernel.add("int", 1, 0, 4, &[32]);
+        let counter = kernel.structure("counter", &[("count", int, 64)]);
+        let mut btf = scanned(kernel);
+        // The kernel's names, in the order in which they were first used.
+        let mut module = Types::default();
+        (module.known, module.count) = ("\0int\0count\0counter\0", 2);
+        module.structure("guest", &[("own", counter, 128), ("count", int, 32)]);
+        btf.add_types(&module.finish()).unwrap();
+        let offset = |path| btf.member(path).map(|member| member.bit_offset);
+        assert_eq!(
+            (offset("guest.own.count"), offset("guest.count"), offset("counter.count")),
+            (Some(192), Some(32), Some(64))
+        );
+        assert!(btf.add_types(&[0; 64]).is_err());
+        assert_eq!(btf.member("guest.count").unwrap().bit_offset, 32);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use podscope_abi::{Book, BookKey, CGROUP_OVERFLOW, EXE_OTHER, Offsets, TaskRecor
 
 use super::btf::{Btf, BtfError, VMLINUX};
 use super::events::Events;
+use super::kvm::Late;
 use super::offsets::{Wishes, resolve};
 use super::programs::{Hook, PROGRAMS, Program};
 use super::sys::Table;
@@ -93,10 +94,16 @@ impl Kernel {
             books: table(&mut ebpf, "BOOKS")?,
             closed: table(&mut ebpf, "CLOSED")?,
             cgroups: table(&mut ebpf, "CGROUPS")?,
+            vcpus: table(&mut ebpf, "VCPUS")?,
+            blames: table(&mut ebpf, "BLAMES")?,
             waits: table(&mut ebpf, "WAITS")?,
             exes: table(&mut ebpf, "EXES")?,
             losses: table(&mut ebpf, "LOSSES")?,
             control: table(&mut ebpf, "CONTROL")?,
+            kvm: table(&mut ebpf, "KVM")?,
+            kvm_layout: table(&mut ebpf, "KVM_LAYOUT")?,
+            kvm_reasons: table(&mut ebpf, "KVM_REASONS")?,
+            late: Late::new(&loaded, &options.board),
             slots,
             ebpf,
             buffer: vec![0; size_of::<TaskRecord>() / 8 * 256],
@@ -112,7 +119,7 @@ impl Kernel {
     }
 
     fn attach(mut self, loaded: &[&Program], board: &Board) -> Self {
-        for program in loaded {
+        for program in loaded.iter().filter(|program| program.hook != Hook::Kvm) {
             let state = match self.ebpf.program_mut(program.name) {
                 Some(AyaProgram::BtfTracePoint(p)) => match p.attach() {
                     Ok(_link_lives_with_the_program) => State::Up,
@@ -122,6 +129,7 @@ impl Kernel {
             };
             board.set(Kind::Probe, program.name, state);
         }
+        self.follow_kvm(super::monotonic_ns());
         self
     }
 }
@@ -143,6 +151,7 @@ pub(super) fn load_maps(
             .map_max_entries("BOOKS", options.max_books)
             .map_max_entries("WAITS", options.max_cgroups)
             .map_max_entries("SLOTS", options.max_cgroups)
+            .map_max_entries("KVM", options.max_cgroups)
             .map_max_entries("CGROUPS", options.max_cgroups * 2)
             .verifier_log_level(verifier_log)
             .allow_unsupported_maps();
@@ -180,9 +189,13 @@ fn state_before_attach(
         };
         return State::Off { reason: reason.to_owned() };
     }
+    if program.hook == Hook::Kvm && offsets.closing_only == 1 {
+        return State::Off { reason: "scheduling detail is switched off".to_owned() };
+    }
     let loaded = match ebpf.program_mut(program.name) {
         Some(AyaProgram::BtfTracePoint(p)) => load_tracepoint(p, program.name, btf),
         Some(AyaProgram::Iter(p)) => load_iterator(p, btf),
+        Some(AyaProgram::RawTracePoint(p)) => p.load().map_err(|error| format!("cannot load: {}", chain(&error))),
         _ => Err("it is not part of the programs".to_owned()),
     };
     match loaded {
@@ -219,7 +232,7 @@ pub(super) fn run_stats(fd: &ProgramFd) -> io::Result<RunStats> {
 }
 
 /// An error with all its causes, on one line; of a verifier log only the end, where the refusal stands.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

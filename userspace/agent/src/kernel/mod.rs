@@ -3,9 +3,11 @@
 
 pub mod btf;
 mod events;
+mod exits;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzz;
 mod klog;
+mod kvm;
 mod load;
 pub mod offsets;
 pub mod programs;
@@ -20,7 +22,8 @@ use aya::Ebpf;
 use aya::programs::Iter;
 use aya_log::EbpfLogger;
 use podscope_abi::{
-    Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Loss, RecordKind, TaskRecord,
+    Blame, Book, BookKey, Cgroup, Closed, ClosedKey, Control, ExeName, Histogram, Kvm, KvmLayout, Loss, RecordKind,
+    TaskRecord, Vcpu,
 };
 
 use crate::text::executable;
@@ -40,10 +43,18 @@ pub struct Kernel {
     pub closed: Table<ClosedKey, Closed>,
     /// Cgroups and their histogram slots.
     pub cgroups: Table<u64, Cgroup>,
+    /// Virtual CPUs, for the kernel side to know.
+    pub vcpus: Table<u32, Vcpu>,
+    /// Waits of virtual CPUs by who ran before them.
+    pub blames: Table<Blame, u64>,
     waits: Table<u32, Histogram>,
     exes: Table<u64, ExeName>,
     losses: Table<u32, u64>,
     control: Table<u32, u64>,
+    kvm: Table<u32, Kvm>,
+    kvm_layout: Table<u32, KvmLayout>,
+    kvm_reasons: Table<u32, u64>,
+    late: kvm::Late,
     slots: aya::maps::Queue<aya::maps::MapData, u32>,
     buffer: Vec<u64>,
     baseline_set: bool,
@@ -171,9 +182,21 @@ impl Kernel {
         self.waits.get(&slot)
     }
 
+    /// What KVM has done for the virtual CPU of a slot; none where it has not been watched.
+    pub fn kvm(&self, slot: u32) -> Option<Kvm> {
+        if self.late.is_done() { self.kvm.get(&slot).filter(|kvm| kvm.since != 0) } else { None }
+    }
+
+    /// Takes a slot that nobody has.
+    pub fn take_slot(&mut self) -> Option<u32> {
+        self.slots.pop(0).ok()
+    }
+
     /// Empties a slot's waits and lets the kernel side give it to another cgroup.
     pub fn free_slot(&mut self, slot: u32) {
-        if slot != 0 && self.waits.set(&slot, &Histogram::EMPTY).is_ok() {
+        let is_empty =
+            || self.waits.set(&slot, &Histogram::EMPTY).and_then(|()| self.kvm.set(&slot, &Kvm::NONE)).is_ok();
+        if slot != 0 && is_empty() {
             let _full = self.slots.push(slot, 0);
         }
     }

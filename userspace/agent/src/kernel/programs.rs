@@ -9,6 +9,8 @@ pub enum Hook {
     TracedWait,
     /// The task iterator.
     Iterator,
+    /// A raw tracepoint of KVM, attached once that is loaded.
+    Kvm,
 }
 
 /// A kernel program.
@@ -41,6 +43,9 @@ pub const PROGRAMS: &[Program] = &[
     tracepoint("sched_process_exit"),
     tracepoint("sched_process_exec"),
     tracepoint("sched_process_fork"),
+    Program { name: "kvm_entry", hook: Hook::Kvm },
+    Program { name: "kvm_vcpu_wakeup", hook: Hook::Kvm },
+    Program { name: "kvm_exit", hook: Hook::Kvm },
     Program { name: "task", hook: Hook::Iterator },
 ];
 

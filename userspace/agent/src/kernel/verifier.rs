@@ -73,6 +73,7 @@ fn view(ebpf: &mut Ebpf, program: &Program, btf: &aya::Btf) -> Result<View, Veri
     let result = match ebpf.program_mut(name) {
         Some(AyaProgram::BtfTracePoint(p)) => p.load(name, btf),
         Some(AyaProgram::Iter(p)) => p.load(name, btf),
+        Some(AyaProgram::RawTracePoint(p)) => p.load(),
         _ => Ok(()),
     };
     setrlimit(Resource::Nofile, before).map_err(io::Error::from)?;

@@ -90,6 +90,24 @@ pub(super) fn identify_launcher(uid: &Arc<str>, machine: &Machine, list: &mut Ve
     identify_machine(&machine.vm, list);
 }
 
+/// The attributes of a container that ran while a virtual CPU waited.
+pub(super) fn identify_culprit(identity: &Identity, list: &mut Vec<ResourceAttribute>) {
+    let (pod, container): (_, Option<Arc<str>>) = match identity {
+        Identity::Named(meta) => (Some(&meta.pod), Some(Arc::clone(&meta.name))),
+        Identity::Pod(pod) => (Some(pod), None),
+        Identity::ByPath { container, pod } => (None, container.as_ref().or(pod.as_ref()).map(Arc::clone)),
+        Identity::Host => (None, Some("_host".into())),
+        Identity::Waiting => (None, None),
+    };
+    if let Some(pod) = pod {
+        list.push(ResourceAttribute::label("podscope.culprit.namespace", Arc::clone(&pod.namespace)));
+        list.push(ResourceAttribute::label("podscope.culprit.pod", Arc::clone(&pod.name)));
+    }
+    if let Some(container) = container {
+        list.push(ResourceAttribute::label("podscope.culprit.container", container));
+    }
+}
+
 /// The attributes of a virtual machine beside those of its pod.
 fn identify_machine(vm: &Vm, list: &mut Vec<ResourceAttribute>) {
     list.push(ResourceAttribute::label("podscope.vm.name", Arc::clone(&vm.name)));

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::{
-    Container, ContainerState, ContainerStatusRequest, ContainerStatusResponse, ListContainersRequest,
-    ListPodSandboxRequest, PodSandbox, VersionRequest,
+    Container, ContainerState, ContainerStatusRequest, ContainerStatusResponse, FilesystemUsage,
+    ListContainerStatsRequest, ListContainersRequest, ListPodSandboxRequest, PodSandbox, VersionRequest,
 };
 use serde::Deserialize;
 use tonic::transport::Channel;
 
-use super::RuntimeVersion;
-use super::meta::nanoseconds;
+use super::meta::{MAX_ID, nanoseconds};
 use super::rpc::{RpcError, call};
+use super::{Layer, Layers, RuntimeVersion};
 
 /// A connection to a runtime.
 #[derive(Clone, Debug)]
@@ -60,11 +60,34 @@ impl Cri {
         Ok(Listing { sandboxes, containers })
     }
 
+    /// What running containers have written over their images, of so many at most.
+    pub(super) async fn layers(&mut self, most: usize) -> Result<Layers, RpcError> {
+        let answer = self.client.list_container_stats(ListContainerStatsRequest::default());
+        let stats = call("ListContainerStats", self.limit, answer).await?.stats;
+        let layers = stats.into_iter().filter_map(|stats| {
+            let id = stats.attributes.map(|attributes| attributes.id).filter(|id| id.len() <= MAX_ID)?;
+            Some((id.into(), Layer::of(stats.writable_layer?)))
+        });
+        Ok(layers.take(most).collect())
+    }
+
     /// `with_pid` asks for the verbose form, which is tens of kilobytes.
     pub(super) async fn started(&mut self, id: &str, with_pid: bool) -> Result<Started, RpcError> {
         let request = ContainerStatusRequest { container_id: id.to_owned(), verbose: with_pid };
         let answer = call("ContainerStatus", self.limit, self.client.container_status(request)).await?;
         Ok(Started::of(answer))
+    }
+}
+
+impl Layer {
+    fn of(usage: FilesystemUsage) -> Self {
+        // Where the runtime has not counted yet, it says 0 at no time.
+        let is_counted = usage.timestamp > 0;
+        Self {
+            used_bytes: usage.used_bytes.filter(|_| is_counted).map(|bytes| bytes.value),
+            inodes: usage.inodes_used.filter(|_| is_counted).map(|inodes| inodes.value),
+            mountpoint: usage.fs_id.unwrap_or_default().mountpoint.into(),
+        }
     }
 }
 

@@ -35,6 +35,20 @@ use backoff::Backoff;
 /// Container id → what is known about it.
 pub type Containers = HashMap<Arc<str>, Arc<ContainerMeta>>;
 
+/// What a container has written over its image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layer {
+    /// Bytes, where the runtime tells.
+    pub used_bytes: Option<u64>,
+    /// Files and folders, where the runtime tells.
+    pub inodes: Option<u64>,
+    /// Where the runtime keeps such layers, by the host's paths; empty where it does not tell.
+    pub mountpoint: PathBuf,
+}
+
+/// Container id → what it has written over its image.
+pub type Layers = HashMap<Arc<str>, Layer>;
+
 /// How to reach a runtime.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -63,6 +77,8 @@ pub struct Limits {
     pub message_bytes: usize,
     /// Between two refreshes that nothing asked for.
     pub poll: Duration,
+    /// Between two questions for what containers have written over their images: for the runtime they are work.
+    pub layers: Duration,
     /// Between two refreshes at least. They take at most a twentieth of the time, so a slow runtime is asked less often.
     pub refresh: Duration,
     /// First and longest pause between two attempts to connect.
@@ -80,6 +96,7 @@ impl Default for Limits {
             call: Duration::from_secs(5),
             message_bytes: 64 << 20,
             poll: Duration::from_secs(30),
+            layers: Duration::from_secs(60),
             refresh: Duration::from_millis(200),
             retry: (Duration::from_millis(500), Duration::from_secs(10)),
             containers: 16_384,
@@ -142,6 +159,7 @@ pub struct RuntimeHandle {
 #[derive(Debug, Default)]
 struct Shared {
     containers: RwLock<Arc<Containers>>,
+    layers: RwLock<Arc<Layers>>,
     generation: AtomicU64,
     version: Mutex<Option<Arc<RuntimeVersion>>>,
     stats: Mutex<Stats>,
@@ -149,8 +167,8 @@ struct Shared {
     wake: Notify,
 }
 
-/// Starts the background task; needs a tokio runtime. States go to the board as sources `runtime` (the CRI) and
-/// `containerd` (its native interface).
+/// Starts the background task; needs a tokio runtime. States go to the board as sources `runtime` (the CRI),
+/// `container_stats` (its figures) and `containerd` (the native interface of that runtime).
 pub fn spawn(config: Config, board: Board) -> RuntimeHandle {
     let shared = Arc::<Shared>::default();
     let mut task = JoinSet::new();
@@ -171,6 +189,11 @@ impl RuntimeHandle {
     /// All that is known now, for many look-ups.
     pub fn containers(&self) -> Arc<Containers> {
         Arc::clone(&self.shared.containers.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What containers have written over their images, as the runtime said last.
+    pub fn layers(&self) -> Arc<Layers> {
+        Arc::clone(&self.shared.layers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Changes whenever [`RuntimeHandle::containers`] does.
@@ -240,6 +263,10 @@ impl Shared {
     fn publish(&self, containers: Containers) {
         *self.containers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(containers);
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn set_layers(&self, layers: Layers) {
+        *self.layers.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(layers);
     }
 
     fn set_version(&self, version: Option<&RuntimeVersion>) {

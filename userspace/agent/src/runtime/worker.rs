@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 use tonic::transport::Channel;
 
@@ -14,12 +15,13 @@ use super::cache::Cache;
 use super::containerd::Containerd;
 use super::cri::{Cri, Listing};
 use super::rpc::{RpcError, connect};
-use super::{Config, NoSocket, RuntimeVersion, Shared, SocketChoice, find};
+use super::{Config, Layers, NoSocket, RuntimeVersion, Shared, SocketChoice, find};
 use crate::status::{Board, Kind, State};
 
 /// Names on the board.
 const RUNTIME: &str = "runtime";
 const CONTAINERD: &str = "containerd";
+const STATS: &str = "container_stats";
 
 /// Most questions about single containers in one refresh; the rest is asked in the next one.
 const MAX_SINGLE_QUESTIONS: usize = 64;
@@ -47,6 +49,8 @@ pub(super) struct Worker {
     cache: Cache,
     /// Containers of containerd that belong to no pod: asked about once.
     podless: HashSet<Arc<str>>,
+    /// The question for what containers have written, while it is under way.
+    asking: JoinSet<()>,
 }
 
 /// A runtime that answers, over one connection.
@@ -55,12 +59,14 @@ struct Session {
     version: RuntimeVersion,
     cri: Cri,
     containerd: Option<Containerd>,
+    /// When it was last asked for what containers have written.
+    layers_asked: Option<Instant>,
 }
 
 impl Worker {
     pub(super) fn new(config: Config, board: Board, shared: Arc<Shared>) -> Self {
         let cache = Cache::new(config.limits.containers, config.limits.keep_gone);
-        Self { config, board, shared, cache, podless: HashSet::new() }
+        Self { config, board, shared, cache, podless: HashSet::new(), asking: JoinSet::new() }
     }
 
     /// Runs until it is dropped; returns at once where no runtime is wanted.
@@ -68,6 +74,7 @@ impl Worker {
         if self.config.socket == SocketChoice::None {
             let off = State::Off { reason: "--cri-socket none".to_owned() };
             self.set(RUNTIME, off.clone());
+            self.set(STATS, off.clone());
             self.set(CONTAINERD, off);
             return;
         }
@@ -77,7 +84,11 @@ impl Worker {
             self.shared.count(|stats| stats.failures += 1);
             self.shared.set_version(None);
             self.set(RUNTIME, State::Absent { reason: error.to_string() });
-            self.set(CONTAINERD, State::Absent { reason: "no runtime answers".to_owned() });
+            for source in [CONTAINERD, STATS] {
+                self.set(source, State::Absent { reason: "no runtime answers".to_owned() });
+            }
+            self.asking.abort_all();
+            self.shared.set_layers(Layers::new());
             sleep(backoff.next()).await;
         }
     }
@@ -102,7 +113,7 @@ impl Worker {
         if !is_containerd {
             self.set(CONTAINERD, State::Off { reason: "the runtime is another one".to_owned() });
         }
-        let mut session = Session { version, cri, containerd };
+        let mut session = Session { version, cri, containerd, layers_asked: None };
         loop {
             let began = Instant::now();
             self.refresh(&mut session, began).await?;
@@ -130,7 +141,29 @@ impl Worker {
         let cache = &self.cache;
         self.shared.agenda(|agenda| agenda.refreshed(began, Instant::now(), |id| cache.contains(id)));
         self.shared.count(|stats| stats.refreshes += 1);
+        self.ask_layers(session);
         Ok(())
+    }
+
+    /// Has asked what containers have written over their images, which may take the runtime a while: it goes on naming
+    /// pods meanwhile.
+    fn ask_layers(&mut self, session: &mut Session) {
+        while self.asking.try_join_next().is_some() {}
+        let is_due = session.layers_asked.is_none_or(|asked| asked.elapsed() >= self.config.limits.layers);
+        if !is_due || !self.asking.is_empty() {
+            return;
+        }
+        session.layers_asked = Some(Instant::now());
+        let (mut cri, shared, board) = (session.cri.clone(), Arc::clone(&self.shared), self.board.clone());
+        let most = self.config.limits.containers;
+        self.asking.spawn(async move {
+            let (layers, state) = match cri.layers(most).await {
+                Ok(layers) => (layers, State::Up),
+                Err(error) => (Layers::new(), State::Absent { reason: error.to_string() }),
+            };
+            shared.set_layers(layers);
+            board.set(Kind::Source, STATS, state);
+        });
     }
 
     /// Main processes of all containers, and the names of those that the CRI does not list yet.

@@ -3,24 +3,28 @@
 //! A VM is known by the labels of its launcher pod. Without a container runtime it is known by the arguments of its
 //! emulator, from the collection on that first sees that.
 
+mod culprits;
 mod emulator;
 mod role;
+mod run;
 mod sums;
 mod threads;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashMapExt};
-use podscope_abi::{EXE_OTHER, RecordKind, TaskRecord};
+use foldhash::{HashMap, HashMapExt, HashSet};
+use podscope_abi::{Blame, EXE_OTHER, RecordKind, TaskRecord};
 
 use crate::accounting::{Accounting, Container, ContainerKey, ProcessKey};
 use crate::attribution::{Attribution, Identity};
 use crate::publish::Names;
 use crate::runtime::{PodMeta, Vm};
 
+pub use culprits::{Blamed, Culprits, Series};
 pub use emulator::Emulator;
 pub use role::Role;
+pub use run::Run;
 pub use sums::Sums;
 pub use threads::{Class, Threads};
 
@@ -40,6 +44,8 @@ pub struct Machine {
     pub sums: Sums,
     /// What the emulator's threads have used.
     pub threads: Threads,
+    /// Who ran while its virtual CPUs waited.
+    pub culprits: Culprits,
     /// The last collection that saw it.
     seen: u64,
 }
@@ -55,7 +61,27 @@ pub struct Machines {
     emulators: HashMap<ProcessKey, Option<Emulator>>,
     /// Machines by the thread-group id of their emulators, as the last collection found them.
     by_tgid: HashMap<u32, (ProcessKey, Arc<str>)>,
+    /// Machines by their containers.
+    by_container: HashMap<ContainerKey, Arc<str>>,
+    /// Virtual CPUs that the running collection has seen, by thread id.
+    vcpus: HashMap<u32, VcpuThread>,
+    /// Blame as the kernel had it at the last collection.
+    blames: HashMap<Blame, u64>,
 }
+
+/// The thread of a virtual CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VcpuThread {
+    /// Start of its process, ns since boot.
+    pub leader_start: u64,
+    /// Its cgroup.
+    pub cgroup: u64,
+    /// Machine and number.
+    pub vcpu: VcpuKey,
+}
+
+/// A virtual CPU: pod uid of its machine, and number.
+pub type VcpuKey = (Arc<str>, u32);
 
 impl Machines {
     /// Takes a record of the task iterator, in the collection `pass`.
@@ -63,12 +89,66 @@ impl Machines {
         if self.by_tgid.is_empty() || record.kind != RecordKind::TASK {
             return;
         }
-        if let Some((process, machine)) = self.by_tgid.get(&record.tgid)
-            && process.start == record.leader_start
+        if let Some(owner) = threads::owner_of_vhost(record)
+            && let Some((_, machine)) = self.by_tgid.get(&owner)
             && let Some(machine) = self.machines.get_mut(machine)
         {
             machine.threads.take(record, pass);
         }
+        if let Some((process, machine)) = self.by_tgid.get(&record.tgid)
+            && process.start == record.leader_start
+            && let Some(sums) = self.machines.get_mut(machine)
+            && let Class::Vcpu(number) = sums.threads.take(record, pass)
+            // The kernel side looks for no others.
+            && record.comm.starts_with(b"CPU ")
+        {
+            let vcpu = (Arc::clone(machine), number);
+            let thread = VcpuThread { leader_start: record.leader_start, cgroup: record.cgroup, vcpu };
+            self.vcpus.insert(record.pid, thread);
+        }
+    }
+
+    /// Begins a collection.
+    pub fn begin(&mut self) {
+        self.vcpus.clear();
+    }
+
+    /// The virtual CPUs that the running collection has seen, by thread id.
+    pub fn vcpus(&self) -> &HashMap<u32, VcpuThread> {
+        &self.vcpus
+    }
+
+    /// Takes for how long virtual CPUs have waited while somebody else ran, as the kernel has it.
+    ///
+    /// `owner`: whose a cgroup is; while that has no name yet, the blame waits.
+    pub fn take_blame<'a>(&mut self, blame: &Blame, waited_ns: u64, owner: impl Fn(u64) -> Option<&'a ContainerKey>) {
+        let machine = owner(blame.victim).and_then(|victim| self.by_container.get(victim));
+        let Some(machine) = machine.and_then(|key| self.machines.get_mut(key)) else { return };
+        let culprit = owner(blame.culprit);
+        if culprit.is_none() && blame.culprit != 0 {
+            return;
+        }
+        let growth = waited_ns.saturating_sub(self.blames.insert(*blame, waited_ns).unwrap_or(0));
+        match culprit {
+            Some(culprit) => machine.culprits.take(culprit, growth),
+            None => machine.culprits.take_unknown(growth),
+        }
+    }
+
+    /// Forgets cgroups that are gone, and returns the kernel's entries that may go.
+    pub fn forget(&mut self, retired: &HashSet<u64>) -> Vec<Blame> {
+        let is_over = |blame: &Blame| retired.contains(&blame.victim) || retired.contains(&blame.culprit);
+        let over: Vec<Blame> = self.blames.keys().filter(|blame| is_over(blame)).copied().collect();
+        over.iter().for_each(|blame| {
+            self.blames.remove(blame);
+        });
+        over
+    }
+
+    /// Ends a collection, once all blame is taken.
+    pub fn settle(&mut self, accounting: &Accounting) {
+        let before = accounting.previous.unwrap_or(accounting.now).unix_ns;
+        self.machines.values_mut().for_each(|machine| machine.culprits.settle(accounting.now.unix_ns, before));
     }
 
     /// Takes a collection. `proc`: where procfs is mounted.
@@ -81,6 +161,7 @@ impl Machines {
         for (key, launcher) in &launchers {
             self.take_container(key, launcher, accounting, names);
         }
+        self.by_container = launchers.iter().map(|(key, launcher)| (key.clone(), Arc::clone(&launcher.key))).collect();
         self.by_tgid.clear();
         for (key, container) in processes_of(accounting, &launchers) {
             let (Some(process), launcher) = (accounting.processes.get(&key), &launchers[container]) else { continue };
@@ -89,7 +170,7 @@ impl Machines {
                 self.by_tgid.insert(key.tgid, (key, Arc::clone(&launcher.key)));
             }
             if let Some(machine) = self.machines.get_mut(&launcher.key) {
-                machine.sums.count(role, process.memory.resident());
+                machine.sums.count(role, &process.memory);
             }
         }
         self.machines.retain(|_, machine| machine.seen == accounting.pass);
@@ -99,9 +180,22 @@ impl Machines {
         self.roles.retain(|(container, _), _| launchers.contains_key(container));
     }
 
+    /// Counts a process of a container that the OOM killer ended, and says whose it was and what it was there for.
+    pub fn count_oom_kill(&mut self, container: &ContainerKey, exe: u64) -> Option<(&Vm, Role)> {
+        let machine = self.machines.get_mut(self.by_container.get(container)?)?;
+        let role = self.roles.get(&(container.clone(), exe)).copied().unwrap_or(Role::Other);
+        machine.sums.count_oom_kill(role);
+        Some((&machine.vm, role))
+    }
+
     /// The virtual machines, by pod uid.
     pub fn all(&self) -> impl Iterator<Item = (&Arc<str>, &Machine)> {
         self.machines.iter()
+    }
+
+    /// The virtual machine of a pod.
+    pub fn get(&self, pod: &Arc<str>) -> Option<&Machine> {
+        self.machines.get(pod)
     }
 
     /// What an executable of a VM's container is there for.
@@ -112,6 +206,7 @@ impl Machines {
     /// A container is published under another name from now on, at zero: so is its VM.
     pub fn restart(&mut self, container: &ContainerKey) {
         self.machines.retain(|_, machine| !machine.sums.has(container));
+        self.machines.values_mut().for_each(|machine| machine.culprits.restart(container));
     }
 
     fn take_container(&mut self, key: &ContainerKey, launcher: &Launcher, accounting: &Accounting, names: &Names) {
@@ -126,6 +221,7 @@ impl Machines {
             emulator: None,
             sums: Sums::new(container.start_ns),
             threads: Threads::default(),
+            culprits: Culprits::default(),
             seen: 0,
         });
         if machine.seen != accounting.pass {

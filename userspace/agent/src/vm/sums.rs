@@ -4,9 +4,10 @@ use foldhash::{HashMap, HashMapExt};
 use podscope_abi::Counters;
 use podscope_catalog::id;
 
-use super::{Emulator, Role, Threads};
+use super::{Emulator, Role, Run, Threads};
 use crate::accounting::ContainerKey;
 use crate::accounting::points::Points;
+use crate::accounting::process::Memory;
 use crate::accounting::split::CpuSplit;
 use crate::snapshot::Point;
 
@@ -24,9 +25,11 @@ pub struct Sums {
 struct Sum {
     used: Counters,
     cpu: CpuSplit,
-    /// Of the running collection: resident pages, living processes.
-    pages: u64,
+    /// Of the living processes of the running collection; the peak is that of all time.
+    memory: Memory,
+    /// Living processes of the running collection.
     processes: u64,
+    oom_kills: u64,
 }
 
 impl Sums {
@@ -37,7 +40,8 @@ impl Sums {
     /// Begins a collection.
     pub(super) fn begin(&mut self) {
         for sum in &mut self.by_role {
-            (sum.pages, sum.processes) = (0, 0);
+            sum.memory = Memory { peak: sum.memory.peak, ..Memory::default() };
+            sum.processes = 0;
         }
     }
 
@@ -49,10 +53,15 @@ impl Sums {
     }
 
     /// Counts a living process.
-    pub(super) fn count(&mut self, role: Role, pages: u64) {
+    pub(super) fn count(&mut self, role: Role, memory: &Memory) {
         let sum = &mut self.by_role[role as usize];
-        sum.pages += pages;
+        sum.memory.add(memory);
         sum.processes += 1;
+    }
+
+    /// Counts a process that the OOM killer ended.
+    pub(super) fn count_oom_kill(&mut self, role: Role) {
+        self.by_role[role as usize].oom_kills += 1;
     }
 
     /// Whether a container has a part in it.
@@ -72,11 +81,12 @@ impl Sums {
         }
     }
 
-    /// The points of a machine; roles that it has never had are left out. `page`: bytes of a page.
-    pub fn points(&self, emulator: Option<&Emulator>, threads: &Threads, page: u64) -> Vec<Point> {
+    /// The points of a machine; roles that it has never had are left out. `run`: all its virtual CPUs, where KVM runs
+    /// them; `page`: bytes of a page.
+    pub fn points(&self, emulator: Option<&Emulator>, threads: &Threads, run: Option<Run>, page: u64) -> Vec<Point> {
         let mut points = Points::default();
         for (role, sum) in self.by_role.iter().enumerate() {
-            if sum.processes == 0 && sum.used == Counters::ZERO {
+            if sum.processes == 0 && sum.used == Counters::ZERO && sum.oom_kills == 0 {
                 continue;
             }
             points
@@ -84,12 +94,21 @@ impl Sums {
                 .seconds(id::VM_CPU_TIME, 2 * role + 1, sum.cpu.system_ns)
                 .seconds(id::VM_RUN_QUEUE_WAIT_TIME, role, sum.used.wait_ns)
                 .seconds(id::VM_BLOCKED_TIME, role, sum.used.blocked_ns)
-                .int(id::VM_MEMORY_USAGE, role, sum.pages * page)
-                .int(id::VM_PROCESS_COUNT, role, sum.processes);
+                .int(id::VM_MEMORY_USAGE, role, sum.memory.resident() * page)
+                .int(id::VM_MEMORY_PEAK, role, sum.memory.peak * page)
+                .int(id::VM_PROCESS_COUNT, role, sum.processes)
+                .int(id::VM_OOM_KILLS, role, sum.oom_kills);
+            let kinds = sum.memory.kinds();
+            for (kind, pages) in kinds.into_iter().enumerate() {
+                points.int(id::VM_MEMORY_KIND, role * kinds.len() + kind, pages * page);
+            }
         }
         threads.points(&self.by_role[Role::Emulator as usize].used, &mut points);
         if let Some(emulator) = emulator {
             points.known(id::VM_GUEST_MEMORY_SIZE, 0, emulator.memory).known(id::VM_VCPU_COUNT, 0, emulator.vcpus);
+        }
+        for (reason, exits) in run.iter().flat_map(|run| run.exits).enumerate() {
+            points.int(id::VM_EXITS, reason, exits);
         }
         points.finish()
     }
@@ -124,11 +143,13 @@ mod tests {
         let mut sums = Sums::new(0);
         sums.credit(&ContainerKey::Host, 1, Role::Log, &ran(2_000_000_000));
         sums.begin();
-        sums.count(Role::Monitor, 3);
+        sums.count(Role::Monitor, &Memory { anonymous: 3, hugetlb: 512, peak: 515, ..Memory::default() });
         sums.settle();
-        let points = sums.points(None, &Threads::default(), 4096);
+        let points = sums.points(None, &Threads::default(), None, 4096);
         let combinations: Vec<_> = points.iter().map(|p| (p.metric, usize::from(p.combination))).collect();
         assert_eq!(combinations.iter().filter(|(metric, _)| *metric == id::VM_MEMORY_USAGE).count(), 2);
+        let hugetlb = points.iter().find(|p| p.metric == id::VM_MEMORY_KIND && p.combination == 4).unwrap();
+        assert_eq!(hugetlb.value, crate::snapshot::Value::Int(2 << 20));
         assert!(combinations.contains(&(id::VM_CPU_TIME, 2 * Role::Log as usize)));
         assert!(combinations.contains(&(id::VM_PROCESS_COUNT, Role::Monitor as usize)));
         assert!(points.is_sorted_by_key(|p| (p.metric, p.combination)));

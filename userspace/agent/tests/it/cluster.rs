@@ -1,5 +1,6 @@
 //! What the Kubernetes API and the kubelet say of real containers, beside the agent's own figures.
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use xtask::rig::{Container, Pod, cgroup};
 
 use crate::cluster_support::{Recorded, Server};
-use crate::support::agent::Agent;
+use crate::support::agent::{Agent, command};
 use crate::support::page::Page;
 use crate::support::{eventually, pod, rig, turn, work};
 
@@ -164,6 +165,47 @@ async fn metrics_of_the_nodes_own_pods_are_asked_for_one_by_one_and_those_of_mac
     ];
     assert!(of_group.iter().all(|path| allowed.contains(path)), "{of_group:#?}");
     assert!(allowed.iter().all(|path| of_group.contains(&path)), "{of_group:#?}");
+}
+
+/// Writes a service account's files as the kubelet does: links to links to a folder, which another one takes the place of.
+const MOUNT: &str = r#"
+cd "$ACCOUNT" && mkdir "..$1" && echo -n "$1" >"..$1/token" && cp "$CA" "..$1/ca.crt" && echo -n podscope >"..$1/namespace"
+ln -s "..$1" ..new && mv -T ..new ..data && ln -sf ..data/token ..data/ca.crt ..data/namespace .
+"#;
+const ACCOUNT: &str = "/run/secrets/kubernetes.io/serviceaccount";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_pod_the_service_account_is_used_and_its_token_renewed() {
+    let _turn = turn().await;
+    let server = Server::start();
+    let ca = server.path("ca.pem");
+    let plain = command();
+    let mut within = Command::new("unshare");
+    within.args(["--mount", "--propagation", "private", "sh", "-ec"]);
+    within
+        .arg(format!("mount -t tmpfs tmpfs /run; mkdir -p $ACCOUNT; ( set -- first; {MOUNT} ); exec \"$@\""))
+        .arg("sh");
+    within.arg(plain.get_program()).stdin(Stdio::null());
+    within.env("ACCOUNT", ACCOUNT).env("CA", &ca).env_remove("KUBECONFIG").env("HOST_IP", "127.0.0.1");
+    within.env("KUBERNETES_SERVICE_HOST", "127.0.0.1");
+    within.env("KUBERNETES_SERVICE_PORT", server.address.port().to_string());
+    let agent = Agent::run(within, &["--cri-socket", "none", "--node-name", "node1", "--kube-metrics", "off"]);
+    for source in ["kube_pods", "kube_node", "landlock", "seccomp"] {
+        agent.becomes(source, "up");
+    }
+
+    // Renewed as by the kubelet, and the old one is no longer taken.
+    let mut renew = Command::new("nsenter");
+    renew.args(["--mount", "--target", &agent.pid().to_string(), "sh", "-ec"]).arg(MOUNT).args(["sh", "second"]);
+    assert!(renew.env("ACCOUNT", ACCOUNT).env("CA", &ca).status().unwrap().success());
+    server.now().token = "second".to_owned();
+    server.now().events = vec!["END".to_owned()];
+    let unauthorized = [("podscope_kube_result", "unauthorized")];
+    eventually("the old token is refused", || {
+        (agent.page().sum("podscope_agent_kube_requests_total", &unauthorized) > 0.0).then_some(())
+    });
+    agent.becomes("kube_pods", "up");
+    assert!(!agent.log().contains("second") && !agent.status().to_string().contains("second"), "a token was shown");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,9 +16,12 @@ mod corners;
 mod endpoint;
 mod faults;
 mod hostile;
+mod kvm;
+mod libvirt;
 mod lives;
 mod machines;
 mod missing;
+mod node;
 mod otlp;
 #[path = "../otlp_support/mod.rs"]
 mod otlp_support;

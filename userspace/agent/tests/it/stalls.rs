@@ -5,10 +5,10 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use xtask::rig::{Container, ContainerSpec, cgroup};
+use xtask::rig::ContainerSpec;
 
 use crate::support::agent::Agent;
-use crate::support::kernel::{adopt, proc_file};
+use crate::support::kernel::{adopt, counted, oom_kills, proc_file};
 use crate::support::{Host, LIMIT, eventually, pod, rig, turn, work};
 
 const BLOCKED: &str = "podscope_process_blocked_time_seconds_total";
@@ -67,20 +67,6 @@ async fn uninterruptible_sleep_shows_while_it_lasts() {
     assert_eq!(ended, later, "it grows though the sleep is over");
 }
 
-/// A number that the kernel counts for a container's memory, from a file of lines `key number`.
-fn counted(container: &Container, file: &str, key: &str) -> u64 {
-    let path = cgroup::dir("memory", container.cgroup()).join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let value = text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
-    value.unwrap_or_else(|| panic!("no {key:?} in {}:\n{text}", path.display()))
-}
-
-/// Processes that were killed because the container had no memory left.
-fn kills(container: &Container) -> u64 {
-    let v1 = cgroup::dir("memory", container.cgroup()).join("memory.oom_control").is_file();
-    counted(container, if v1 { "memory.oom_control" } else { "memory.events" }, "oom_kill ")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_that_is_too_small_is_seen_as_stalls() {
     let _turn = turn().await;
@@ -122,10 +108,10 @@ async fn a_process_that_is_killed_for_memory_is_counted_by_whose_limit_it_was() 
     let spec = ContainerSpec::new("work", ["sh", "-c", shell]).memory_limit(32 << 20);
     let container = pod.container(spec).await.unwrap();
     let start = Instant::now();
-    while kills(&container) < 3 && start.elapsed() < LIMIT {
+    while oom_kills(&container) < 3 && start.elapsed() < LIMIT {
         sleep(Duration::from_millis(100));
     }
-    assert_eq!(kills(&container), 3, "the kernel has killed otherwise than expected");
+    assert_eq!(oom_kills(&container), 3, "the kernel has killed otherwise than expected");
     let published = |scope: &str| {
         let labels = [("container_id", container.id()), ("podscope_oom_scope", scope)];
         agent.page().get("podscope_container_oom_kills_total", &labels).unwrap_or(0.0)

@@ -5,7 +5,10 @@
 pub(crate) struct Types {
     types: Vec<u8>,
     strings: Vec<u8>,
-    count: u32,
+    /// Types so far; of a module those of the kernel first.
+    pub(crate) count: u32,
+    /// Of a module: names that the kernel has, in their order, each with its end, after an empty one.
+    pub(crate) known: &'static str,
 }
 
 /// A member of a struct: name, type and bit offset.
@@ -22,13 +25,16 @@ const PROTOTYPE: u32 = 13;
 
 impl Types {
     fn name(&mut self, name: &str) -> u32 {
-        if self.strings.is_empty() {
+        if self.strings.is_empty() && self.known.is_empty() {
             self.strings.push(0);
         }
         if name.is_empty() {
             return 0;
         }
-        let at = self.strings.len() as u32;
+        if let Some(at) = self.known.find(&format!("\0{name}\0")) {
+            return at as u32 + 1;
+        }
+        let at = (self.known.len() + self.strings.len()) as u32;
         self.strings.extend(name.bytes().chain([0]));
         at
     }

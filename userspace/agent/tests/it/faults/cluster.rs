@@ -71,7 +71,7 @@ impl Stage {
     }
 
     /// All that the kernel has counted has arrived.
-    fn is_whole(mut self) {
+    fn all_has_arrived(mut self) {
         self.ground.is_whole(&mut Ledger::default(), &self.receiver);
     }
 }
@@ -106,7 +106,7 @@ async fn the_kubelet_and_metrics_server() {
     stage.agent.becomes("kubelet", "up");
     let reason = stage.agent.becomes("metrics_server", "off");
     assert_eq!(reason, "the kubelet is asked");
-    stage.is_whole();
+    stage.all_has_arrived();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +118,7 @@ async fn the_kubelet_and_metrics_server_in_other_ways() {
     stage.fault(&table::KUBELET_CUT, &[(KUBELET, Fault::BreakOff)]);
     stage.fault(&table::KUBELET_NONSENSE, &[(KUBELET, Fault::Nonsense)]);
     metrics_server(&mut stage, &table::METRICS_UNAVAILABLE, 503);
-    stage.is_whole();
+    stage.all_has_arrived();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +136,7 @@ async fn the_api() {
         }
     };
     stage.row(&table::API_CLOCK, clock(7200), clock(0));
-    stage.is_whole();
+    stage.all_has_arrived();
 }
 
 /// The token is another one from now on, for all; the file with it is written a little later.
@@ -159,7 +159,7 @@ async fn the_token() {
     renew(&stage.server);
     table::API_UNAUTHORIZED.mended(&stage.agent, seen, mended);
     stage.agent.becomes("kubelet", "up");
-    stage.is_whole();
+    stage.all_has_arrived();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,5 +169,5 @@ async fn the_api_hangs_and_talks_nonsense() {
     let mut stage = Stage::start().await;
     stage.listing(&table::API_NONSENSE, Fault::Nonsense);
     stage.listing(&table::API_HANGS, Fault::Hang);
-    stage.is_whole();
+    stage.all_has_arrived();
 }

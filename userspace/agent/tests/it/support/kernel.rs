@@ -130,3 +130,17 @@ pub(crate) fn schedstat(pid: u32) -> (u64, u64) {
     let numbers: Vec<u64> = text.split_whitespace().map(|number| number.parse().unwrap()).collect();
     (numbers[0], numbers[1])
 }
+
+/// A number that the kernel counts for a container's memory, from a file of lines `key number`.
+pub(crate) fn counted(container: &Container, file: &str, key: &str) -> u64 {
+    let path = cgroup::dir("memory", container.cgroup()).join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("no {key:?} in {}:\n{text}", path.display()))
+}
+
+/// Processes that were killed because the container had no memory left.
+pub(crate) fn oom_kills(container: &Container) -> u64 {
+    let v1 = cgroup::dir("memory", container.cgroup()).join("memory.oom_control").is_file();
+    counted(container, if v1 { "memory.oom_control" } else { "memory.events" }, "oom_kill ")
+}
