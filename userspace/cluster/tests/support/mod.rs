@@ -173,7 +173,7 @@ fn serve(stream: TcpStream, config: Arc<rustls::ServerConfig>, behaviour: &Mutex
             }
             Fault::Nonsense => send(to, 200, "", &date, "<html>\u{7}nothing like it</html>")?,
             Fault::Endless => return endless(to),
-            _ if path.contains("watch=true") => return watch(to, &date, behaviour, &fault),
+            _ if path.contains("watch=true") => watch(to, &date, behaviour, &fault)?,
             _ => {
                 let answer = behaviour.lock().unwrap().answers.to(&path);
                 let (code, body) = answer;
