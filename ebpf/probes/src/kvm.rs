@@ -56,7 +56,8 @@ fn note_number(state: TaskStateRef, layout: &KvmLayout, first: u64, second: u64)
         return;
     }
     let vcpu = if is_code(first) { second } else { first };
-    state.change().kvm_vcpu = copied::<u32>(vcpu as *const u8, layout.vcpu_id).wrapping_add(1);
+    // KVM has 4096 of them at most.
+    state.change().kvm_vcpu = (copied::<u32>(vcpu as *const u8, layout.vcpu_id) as u16).wrapping_add(1);
 }
 
 /// Whether the first argument is the exit's code, as on 5.10, and no address.

@@ -26,7 +26,7 @@ pub(crate) static BOOKS: HashMap<BookKey, Book> = HashMap::with_max_entries(8192
 
 /// Processes with closed threads, and processes that ended after a collection had seen them.
 #[map]
-pub(crate) static CLOSED: HashMap<ClosedKey, Closed> = HashMap::with_max_entries(8192, 0);
+pub(crate) static CLOSED: HashMap<ClosedKey, Closed> = HashMap::with_max_entries(4096, 0);
 
 /// Cgroups that have had tasks.
 #[map]

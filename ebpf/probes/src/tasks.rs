@@ -72,7 +72,7 @@ fn try_task(seq: *mut aya_ebpf::bindings::seq_file, task: Task) -> Result<(), Er
     }
     divide(task, state, seq, record);
     record.changes = state.get().changes;
-    record.kvm_vcpu = state.get().kvm_vcpu;
+    record.kvm_vcpu = state.get().kvm_vcpu.into();
     record.kind = RecordKind::TASK;
     if write(seq, record) {
         state.change().seen = 1;
