@@ -16,10 +16,21 @@ pub fn lint() -> Result<()> {
         ("format", || cargo(&["fmt", "--all", "--check"], "")),
         ("format of the fuzz targets", || cargo(&["fmt", "--check", "--manifest-path", fuzz::MANIFEST], "")),
         ("clippy", || {
-            let scope = ["clippy", "--workspace", "--all-targets", "--features", "xtask/rig,podscope-agent/fuzzing"];
+            let scope = [
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--features",
+                "xtask/rig,podscope-agent/fuzzing,podscope-cluster/exec",
+            ];
             cargo(&[&scope[..], &["--", "--deny", "warnings"]].concat(), "")
         }),
-        ("documentation", || cargo(&["doc", "--workspace", "--no-deps", "--features", "xtask/rig"], "--deny warnings")),
+        ("documentation", || {
+            cargo(
+                &["doc", "--workspace", "--no-deps", "--features", "xtask/rig,podscope-cluster/exec"],
+                "--deny warnings",
+            )
+        }),
         ("dependency walls", walls::check),
         ("rooms of unsafe code", rooms::check),
         ("generated files", || generate(true)),

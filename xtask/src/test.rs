@@ -14,7 +14,7 @@ use crate::{cmd, walls};
 pub fn test(args: &[String]) -> Result<()> {
     let cache = setup::setup(Source::Auto)?;
     setup::setup_tests(&cache)?;
-    let all = ["--workspace", "--features", "xtask/rig"];
+    let all = ["--workspace", "--features", "xtask/rig,podscope-cluster/exec"];
     let nextest = cmd::find("cargo-nextest").is_some();
     let runner: &[&str] = if nextest { &["nextest", "run"] } else { &["test"] };
     if !args.is_empty() {

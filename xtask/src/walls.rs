@@ -12,6 +12,9 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("aya", &["podscope-agent", "aya-log"]),
     ("aya-ebpf", &["podscope-probes", "aya-log-ebpf"]),
     ("axum", &["tonic"]),
+    ("kube", &["podscope-cluster"]),
+    ("k8s-openapi", &["podscope-cluster", "kube-client", "kube-core", "kube"]),
+    ("podscope-cluster", &["podscope-agent"]),
     ("sqlx", &[]),
 ];
 /// Crates of the workspace that may depend on nothing else than these; tests may use more.

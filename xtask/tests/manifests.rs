@@ -18,6 +18,7 @@ const RENDERINGS: &[(&str, &[&str])] = &[
     ("deploy/base", &["tls"]),
     ("deploy/base", &["tls", "client-certificates"]),
     ("deploy/base", &["no-runtime"]),
+    ("deploy/base", &["cluster"]),
     ("deploy/base", &["openshift"]),
     ("deploy/base", &["kubevirt-metrics-collector"]),
     ("deploy/overlays/kubevirt", &["kubevirt-metrics-collector", "kubevirt-servicemonitor", "openshift"]),
@@ -119,10 +120,45 @@ fn the_agent_has_the_documented_rights_and_no_others() {
             let listed: BTreeSet<String> = rows.filter_map(|row| code_spans(row).next()).map(str::to_owned).collect();
             assert_eq!(granted, listed, "{name}: capabilities granted, and those documented");
         }
-        assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
+        assert_eq!(pod["automountServiceAccountToken"], asks_the_cluster(&name), "{name}");
         for other in ["hostNetwork", "hostIPC", "initContainers"] {
             assert!(pod[other].is_null(), "{name}: {other}");
         }
+    }
+}
+
+/// Whether the Kubernetes API is asked in a rendering.
+fn asks_the_cluster(name: &str) -> bool {
+    name.contains("overlays/kubevirt") || name.contains("\"cluster\"")
+}
+
+/// What the agent asks for, and nothing that writes, runs or reads secrets.
+#[test]
+fn the_cluster_is_read_and_no_more_of_it_than_is_asked_for() {
+    for (name, rendered) in renderings() {
+        let roles: Vec<&Value> = rendered.iter().filter(|object| object["kind"] == "ClusterRole").collect();
+        assert_eq!(roles.len(), usize::from(asks_the_cluster(&name)), "{name}");
+        let Some(role) = roles.first() else { continue };
+        let rights = role["rules"].as_array().unwrap().iter().flat_map(|rule| {
+            let of = |key: &str| strings(&rule[key]).into_iter().map(str::to_owned).collect::<Vec<_>>();
+            let [groups, resources, verbs] = ["apiGroups", "resources", "verbs"].map(of);
+            let pairs =
+                groups.iter().flat_map(|group| resources.iter().map(move |resource| format!("{group}/{resource}")));
+            pairs.map(|pair| format!("{pair}: {}", verbs.join(" "))).collect::<Vec<_>>()
+        });
+        let expected = [
+            "/pods: list watch",
+            "/nodes: get",
+            "/nodes/metrics: get",
+            "metrics.k8s.io/nodes: get",
+            "metrics.k8s.io/pods: get",
+            "metrics.k8s.io/pods: list",
+        ];
+        assert_eq!(rights.collect::<Vec<_>>(), expected, "{name}");
+        let variables = pod(&rendered)["containers"][0]["env"].as_array().unwrap();
+        let of_host: Vec<_> = variables.iter().filter(|variable| variable["name"] == "HOST_IP").collect();
+        assert_eq!(of_host.len(), 1, "{name}");
+        assert_eq!(of_host[0]["valueFrom"]["fieldRef"]["fieldPath"], "status.hostIP", "{name}");
     }
 }
 
@@ -165,7 +201,7 @@ fn components_add_their_flags() {
 
 #[test]
 fn the_kubevirt_overlay_only_narrows_the_nodes() {
-    let base = render("deploy/base", &[]);
+    let base = render("deploy/base", &["cluster"]);
     let mut widened = pod(&render("deploy/overlays/kubevirt", &[])).clone();
     let removed = widened["nodeSelector"].as_object_mut().unwrap().remove("kubevirt.io/schedulable");
     assert_eq!(removed, Some("true".into()));

@@ -54,6 +54,7 @@ fn main() {
     let seeds = Seeds::from([
         ("btf", vec![btf::small_kernel()]),
         ("cgroup_path", paths(&testdata.join("cgroup"))),
+        ("cluster_answer", cluster()),
         ("configuration", text(&CONFIGURATIONS)),
         ("http_request", text(&REQUESTS)),
         ("kernel_file", ["cgroup", "proc", "node"].map(|folder| files(&testdata.join(folder))).concat()),
@@ -84,6 +85,20 @@ fn paths(folder: &Path) -> Vec<Vec<u8>> {
     let others = fs::read_to_string(folder.join("guest-systemd.txt")).unwrap();
     let paths = attributed.lines().filter_map(|line| line.rsplit('\t').next()).chain(others.lines());
     paths.map(|path| path.as_bytes().to_vec()).collect()
+}
+
+/// Recorded answers of a cluster, each after its kind.
+fn cluster() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cluster/testdata");
+    let read = |kind: u8, name: &str| [&[kind][..], &fs::read(folder.join(name)).unwrap()].concat();
+    let recorded = [
+        read(0, "kubelet-metrics-resource.txt"),
+        read(1, "api_v1_pods.json"),
+        read(2, "api_v1_nodes.json"),
+        read(3, "metrics_pods.json"),
+    ];
+    let texts = [&b"\x041.5Gi"[..], b"\x041997794906n", b"\x04-12.5e-3", b"\x051h2m3.5s"].map(<[u8]>::to_vec);
+    recorded.into_iter().chain(texts).collect()
 }
 
 /// The recorded log, and the same as syslog(2) gives it.

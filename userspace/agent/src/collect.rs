@@ -12,6 +12,7 @@ use crate::accounting::points::LayerFigures;
 use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::{Layout, Reader, scan};
+use crate::cluster;
 use crate::compat::kubevirt::Tracker;
 use crate::descriptors::{self, Schedule};
 use crate::figures::GroupFigures;
@@ -84,6 +85,8 @@ pub struct Collector {
     usage: Usage,
     /// What was published last, for as long as anybody has it.
     published: Weak<Snapshot>,
+    cluster: cluster::Handle,
+    join: cluster::Join,
     tracker: Option<Tracker>,
     node: Node,
 }
@@ -131,9 +134,17 @@ impl Collector {
             descriptors: Schedule::default(),
             usage: Usage::default(),
             published: Weak::new(),
+            cluster: cluster::Handle::default(),
+            join: cluster::Join::new("", false),
             tracker: None,
             node,
         }
+    }
+
+    /// Puts what is known of the cluster on what is collected.
+    #[must_use]
+    pub fn with_cluster(self, cluster: cluster::Handle, join: cluster::Join) -> Self {
+        Self { cluster, join, ..self }
     }
 
     /// Also makes the resources of an older tool's page.
@@ -228,10 +239,13 @@ impl Collector {
         clock.end(3);
         let readings = self.read_groups(accounting, attribution, last);
         clock.end(2);
+        let cluster = self.cluster.view();
+        self.publisher.describe(self.join.workloads(&cluster));
         let of_node = self.publisher.node(&self.node, attribution, accounting.processes.len() as u64, &now);
         let mut resources =
             self.publisher.resources(accounting, attribution, names, machines, &outcome.ended, readings);
         resources.extend(of_node);
+        self.join.join(&mut resources, &cluster, &now);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
         last.dropped = self.dropped(accounting, attribution);
@@ -294,6 +308,7 @@ impl Collector {
             losses: last.losses,
             dropped: last.dropped.clone(),
             unowned_ns: shared.accounting.unowned.run_ns,
+            kube_requests: self.cluster.requests(),
             ..OwnFigures::default()
         }
     }
@@ -301,7 +316,7 @@ impl Collector {
     fn dropped(&self, accounting: &Accounting, attribution: &Attribution) -> Vec<(&'static str, u64)> {
         let runtime = attribution.runtime().stats();
         let [devices, interfaces, filesystems] = self.node.dropped();
-        vec![
+        let mut dropped = vec![
             ("process", accounting.processes_dropped),
             ("ended_series", self.publisher.lingering_dropped),
             ("cgroup_name", attribution.tree.dropped()),
@@ -314,7 +329,9 @@ impl Collector {
             ("device", devices),
             ("interface", interfaces),
             ("filesystem", filesystems),
-        ]
+        ];
+        dropped.extend(self.cluster.dropped());
+        dropped
     }
 
     /// Walks the cgroup tree where a name is missing, and now and then in case an event was lost.

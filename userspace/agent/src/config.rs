@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::catalogue::Form;
+use crate::cluster::KubeArgs;
 use crate::compat::kubevirt::Tool;
 use crate::confine::Confine;
 use crate::detail;
@@ -109,6 +110,10 @@ pub struct Config {
     /// The way to a collector.
     #[command(flatten)]
     pub otlp: OtlpArgs,
+
+    /// The way to the cluster.
+    #[command(flatten)]
+    pub kube: KubeArgs,
 }
 
 /// Form of the log.
@@ -142,6 +147,11 @@ pub(crate) fn interval(text: &str) -> Result<Duration, String> {
 
 fn linger(text: &str) -> Result<Duration, String> {
     seconds(text, 0.0, 86_400.0)
+}
+
+/// For what is asked over the network.
+pub(crate) fn long_interval(text: &str) -> Result<Duration, String> {
+    seconds(text, 1.0, 3600.0)
 }
 
 fn seconds(text: &str, least: f64, most: f64) -> Result<Duration, String> {
@@ -196,6 +206,9 @@ mod tests {
             (["--tls-cert", "cert.pem"], "--tls-key"),
             (["--format", "json"], "--metrics"),
             (["--confine", "on"], "auto, off"),
+            (["--kube-metrics", "both"], "auto, kubelet, api, off"),
+            (["--kube-metrics-interval", "0.5"], "between 1 and 3600"),
+            (["--kube-api", "on"], "auto, off"),
         ] {
             let message = refused(&args);
             assert!(message.contains(text), "{args:?}: {message}");

@@ -2,6 +2,7 @@
 //! hold.
 
 pub use crate::cgroup::fuzz::{cgroup_path, kernel_file};
+pub use crate::cluster::fuzz::cluster_answer;
 pub use crate::config::fuzz::configuration;
 pub use crate::http::fuzz::http_request;
 pub use crate::kernel::fuzz::{btf, ring_record};

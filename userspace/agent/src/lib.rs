@@ -6,6 +6,7 @@ pub mod accounting;
 pub mod attribution;
 pub mod catalogue;
 pub mod cgroup;
+pub mod cluster;
 pub mod collect;
 pub mod compat;
 pub mod config;

@@ -102,6 +102,8 @@ pub struct OwnFigures {
     pub export_requests: [u64; 4],
     /// OTLP data points by result.
     pub export_points: [u64; 4],
+    /// Questions to the Kubernetes API and the kubelet by what became of them ([`podscope_cluster::Outcome`]).
+    pub kube_requests: [u64; podscope_cluster::Outcome::ALL.len()],
     /// HTTP requests answered.
     pub http_requests: u64,
     /// What the HTTP endpoint refused, by reason ([`crate::http::Refusal`]).
@@ -131,6 +133,7 @@ pub fn points(figures: &OwnFigures) -> Vec<Point> {
     each(&mut points, id::AGENT_LOSSES, &figures.losses);
     each(&mut points, id::AGENT_EXPORT_REQUESTS, &figures.export_requests);
     each(&mut points, id::AGENT_EXPORT_POINTS, &figures.export_points);
+    each(&mut points, id::AGENT_KUBE_REQUESTS, &figures.kube_requests);
     programs(&mut points, &figures.programs);
     states(&mut points, &figures.states);
     for &(map, entries) in &figures.map_entries {
@@ -260,6 +263,7 @@ mod tests {
             losses: numbers(30),
             export_requests: numbers(40),
             export_points: numbers(50),
+            kube_requests: numbers(80),
             http_requests: 61,
             http_refused: numbers(62),
             dropped: attribute::DROP.values.iter().map(|&name| (name, name.len() as u64)).collect(),

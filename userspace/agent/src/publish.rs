@@ -17,13 +17,14 @@ use crate::accounting::split::CpuSplit;
 use crate::accounting::{Accounting, Container, ContainerKey, Ended, Moment, Process, ProcessKey};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::Figures;
+use crate::cluster::Workloads;
 use crate::detail::Detail;
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
 use crate::vm::{Blamed, Machines, VcpuKey};
 use crate::waits::VcpuFigures;
 
 pub use identity::rfc3339;
-use identity::{created_ns, exe_name, identify};
+use identity::{belongs, created_ns, exe_name, identify};
 
 /// The executable name of what has no series of its own.
 pub const OTHER: &str = "_other";
@@ -110,6 +111,8 @@ pub struct Publisher {
     lingering: VecDeque<(u64, Arc<Resource>)>,
     /// Ended series that did not fit among the lingering ones.
     pub lingering_dropped: u64,
+    /// What pods belong to, by uid.
+    workloads: Arc<Workloads>,
 }
 
 impl Publisher {
@@ -124,7 +127,21 @@ impl Publisher {
             own_cpu: HashMap::new(),
             lingering: VecDeque::new(),
             lingering_dropped: 0,
+            workloads: Arc::default(),
         }
+    }
+
+    /// Says what pods belong to. Attributes of those of which something else was said before are made anew.
+    pub fn describe(&mut self, workloads: Arc<Workloads>) {
+        if Arc::ptr_eq(&self.workloads, &workloads) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.workloads, workloads);
+        let after = &self.workloads;
+        self.attributes.retain(|subject, (attributes, _)| {
+            let uid = attributes.text("k8s.pod.uid").filter(|_| matches!(subject, Subject::Container(_)));
+            uid.is_none_or(|uid| before.get(uid) == after.get(uid))
+        });
     }
 
     /// All resources of a collection.
@@ -225,7 +242,11 @@ impl Publisher {
                 uptime_ns: created_ns.map(|created| now.unix_ns.saturating_sub(created)),
             },
         );
-        let attributes = self.attributes_of(Subject::Container(key.clone()), now, |list| identify(identity, list));
+        let workloads = Arc::clone(&self.workloads);
+        let attributes = self.attributes_of(Subject::Container(key.clone()), now, |list| {
+            identify(identity, list);
+            belongs(identity, &workloads, list);
+        });
         to.push(resource(Entity::Container, attributes, points));
         for device in figures.iter().flat_map(|figures| figures.disk.devices.iter()) {
             let attributes = self.device(key, identity, device.number, &readings.devices, now);
@@ -322,7 +343,11 @@ impl Publisher {
             let Some(figures) = readings.figures.get(&key) else { continue };
             let identity = Identity::Pod(Arc::clone(&pod));
             let subject = Subject::Container(ContainerKey::Pod(format!("{}/pod", pod.uid).into()));
-            let attributes = self.attributes_of(subject, now, |list| identify(&identity, list));
+            let workloads = Arc::clone(&self.workloads);
+            let attributes = self.attributes_of(subject, now, |list| {
+                identify(&identity, list);
+                belongs(&identity, &workloads, list);
+            });
             to.push(Resource {
                 entity: Entity::Pod,
                 attributes,

@@ -31,7 +31,7 @@ use crate::publish::Publisher;
 use crate::runtime::SocketChoice;
 use crate::snapshot::{Attributes, Resource, Snapshot};
 use crate::status::{Board, Kind, State};
-use crate::{confine, http, own, privileges, runtime, view};
+use crate::{cluster, confine, http, own, privileges, runtime, view};
 
 /// Time for the last export: within the five seconds after a signal.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -68,8 +68,9 @@ pub fn run(config: &Config, older: Option<&kubevirt::Settings>, otlp: otlp::Conf
     let kmsg = Kmsg::open("/dev/kmsg".as_ref(), &board);
     let server = Server::bind(config.listen, config.tls())?;
     let older_server = older.map(kubevirt::Settings::bind).transpose()?;
+    let kube = config.kube.resolve(&config.node(), |name| std::env::var(name).ok());
     let capabilities = drop_privileges(&kmsg);
-    confine::confine(config.confine, &within_reach(config, older, &otlp), &board);
+    confine::confine(config.confine, &within_reach(config, older, &otlp, &kube), &board);
     log.start().context("cannot start the thread that writes the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
@@ -92,7 +93,10 @@ pub fn run(config: &Config, older: Option<&kubevirt::Settings>, otlp: otlp::Conf
         let mut node = Node::new("/proc".as_ref(), "/sys".as_ref(), board.clone());
         node.watch_filesystems().context("cannot start the thread that asks for sizes of file systems")?;
         let sources = Sources { kmsg, node };
-        let mut collector = Collector::new(kernel, events, layout, publisher, attribution, limits, sources);
+        let compares = kube.access.is_ok() && kube.metrics != cluster::MetricsChoice::Off;
+        let join = cluster::Join::new(&config.node(), compares);
+        let mut collector = Collector::new(kernel, events, layout, publisher, attribution, limits, sources)
+            .with_cluster(cluster::spawn(&kube, &board), join);
         if let Some(older) = older {
             collector.track(kubevirt::Tracker::new(older, board.clone()));
         }
@@ -114,7 +118,12 @@ fn drop_privileges(kmsg: &Kmsg) -> Vec<String> {
 }
 
 /// What the agent still needs to reach once it is confined.
-fn within_reach(config: &Config, older: Option<&kubevirt::Settings>, otlp: &otlp::Config) -> confine::Wants {
+fn within_reach(
+    config: &Config,
+    older: Option<&kubevirt::Settings>,
+    otlp: &otlp::Config,
+    kube: &cluster::Config,
+) -> confine::Wants {
     let sockets = match &config.cri_socket {
         SocketChoice::None => Vec::new(),
         SocketChoice::Path(path) => vec![path.clone()],
@@ -127,7 +136,8 @@ fn within_reach(config: &Config, older: Option<&kubevirt::Settings>, otlp: &otlp
         cgroup_root: config.cgroup_root.clone(),
         sockets,
         tls_files: served.chain(target.iter().flat_map(|target| target.files())).map(PathBuf::from).collect(),
-        otlp_port: target.map(otlp::Target::port),
+        ports: target.map(otlp::Target::port).into_iter().chain(kube.ports()).collect(),
+        kube_files: kube.files(),
     }
 }
 

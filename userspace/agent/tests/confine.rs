@@ -33,7 +33,7 @@ use tempfile::TempDir;
 
 const CASES: &[Case] = cases![
     root_with_all_capabilities_is_refused_what_the_agent_no_longer_does,
-    without_otlp_no_internet_socket_is_made,
+    without_a_way_out_no_internet_socket_is_made,
     what_the_agent_still_does_goes_on,
     a_program_is_attached_later_and_again,
     files_and_sockets_that_are_replaced_stay_within_reach,
@@ -117,8 +117,8 @@ impl Ground {
         self.folder.path().join(name)
     }
 
-    fn wants(&self, otlp_port: Option<u16>) -> Wants {
-        Wants { cgroup_root: "/sys/fs/cgroup".into(), otlp_port, ..Wants::default() }
+    fn wants(&self, port: Option<u16>) -> Wants {
+        Wants { cgroup_root: "/sys/fs/cgroup".into(), ports: port.into_iter().collect(), ..Wants::default() }
     }
 }
 
@@ -236,7 +236,7 @@ fn root_with_all_capabilities_is_refused_what_the_agent_no_longer_does() -> End 
     Ok(())
 }
 
-fn without_otlp_no_internet_socket_is_made() -> End {
+fn without_a_way_out_no_internet_socket_is_made() -> End {
     let ground = Ground::new();
     confined(&ground.wants(None));
     for address in ["127.0.0.1:9", "[::1]:9"] {
@@ -258,7 +258,7 @@ fn what_the_agent_still_does_goes_on() -> End {
     let stranger = stranger.args(["-c", "read -r line"]).stdin(Stdio::piped()).uid(65_534).gid(65_534).spawn()?;
     // As before Linux 6.2, where other users' descriptors have to be listed.
     drop_to_needed(&Facts { descriptors_are_told: false, ..Facts::read(proc()) })?;
-    confined(&Wants { cgroup_root: "/sys/fs/cgroup".into(), otlp_port: Some(address.port()), ..Wants::default() });
+    confined(&Wants { cgroup_root: "/sys/fs/cgroup".into(), ports: vec![address.port()], ..Wants::default() });
     let runtime = runtime();
 
     let mut own = 0;
@@ -345,7 +345,8 @@ fn files_and_sockets_that_are_replaced_stay_within_reach() -> End {
         cgroup_root: "/sys/fs/cgroup".into(),
         sockets: vec![socket.clone()],
         tls_files: vec![at("tls/cert.pem")],
-        otlp_port: None,
+        kube_files: Vec::new(),
+        ports: Vec::new(),
     });
     assert_eq!(fs::read_to_string(at("tls/cert.pem"))?, "first");
     UnixStream::connect(&socket)?;

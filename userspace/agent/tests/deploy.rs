@@ -86,8 +86,8 @@ fn calls() -> String {
         When::OwnPid(_) => format!("`{}` (to itself)", call.name()),
     };
     let rows = GROUPS.iter().map(|group| {
-        let otlp = if group.otlp { "with OTLP: " } else { "" };
-        vec![format!("{otlp}{}", group.why), group.calls.iter().map(one).collect::<Vec<_>>().join(", ")]
+        let network = if group.network { "with OTLP or a cluster: " } else { "" };
+        vec![format!("{network}{}", group.why), group.calls.iter().map(one).collect::<Vec<_>>().join(", ")]
     });
     table(&["what for", "calls"], rows)
 }

@@ -114,6 +114,7 @@ attributes! {
     DROP = "podscope.drop.reason" [
         "process", "ended_series", "cgroup_name", "oom_kill", "kmsg_record",
         "container", "label", "runtime_answer", "runtime_request", "log_line",
+        "kube_pod", "kube_pod_metrics", "kube_sample",
         "device", "interface", "filesystem",
     ];
     /// Why the HTTP endpoint refused something or cut it off.
@@ -126,11 +127,17 @@ attributes! {
     ];
     /// What became of something that was to be exported.
     EXPORT_RESULT = "podscope.export.result" ["sent", "rejected", "failed", "dropped"];
+    /// What became of a question to the Kubernetes API or the kubelet.
+    KUBE_RESULT = "podscope.kube.result" [
+        "ok", "unauthorized", "forbidden", "not_found", "expired", "throttled", "server_error", "refused",
+        "timed_out", "tls", "unreachable", "malformed", "configuration",
+    ];
     /// Part of a collection.
     PHASE = "podscope.collection.phase" ["books", "tasks", "cgroups", "proc", "account"];
     /// Something the agent reads from or writes to, or what confines it.
     AGENT_SOURCE = "podscope.source" [
         "btf", "cgroup", "runtime", "containerd", "kmsg", "proc", "otlp", "http", "log", "seccomp", "landlock",
+        "kube_pods", "kube_node", "kube_clock", "kubelet", "metrics_server",
         "node", "filesystem", "container_stats",
     ];
 }

@@ -105,6 +105,8 @@ pub enum Entity {
     Vcpu,
     /// A container that ran while a virtual machine's CPUs waited.
     Culprit,
+    /// A pod's place in its workload.
+    Workload,
     /// The node.
     Node,
     /// A block device of the node.
@@ -129,7 +131,7 @@ pub enum Entity {
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 17] = [
+    pub const ALL: [Entity; 18] = [
         Entity::Process,
         Entity::Executable,
         Entity::Container,
@@ -137,6 +139,7 @@ impl Entity {
         Entity::Vm,
         Entity::Vcpu,
         Entity::Culprit,
+        Entity::Workload,
         Entity::Node,
         Entity::Device,
         Entity::Interface,
@@ -158,6 +161,7 @@ impl Entity {
             Entity::Pod => "pod",
             Entity::Vm => "vm",
             Entity::Vcpu => "vcpu",
+            Entity::Workload => "workload",
             Entity::Node => "node",
             Entity::Device => "device",
             Entity::Interface => "interface",
@@ -207,6 +211,15 @@ impl Entity {
             "podscope.vm.uid",
             "podscope.vm.vcpu.id",
         ];
+        const WORKLOAD: &[&str] = &[
+            "k8s.node.name",
+            "k8s.namespace.name",
+            "k8s.pod.name",
+            "k8s.pod.uid",
+            "podscope.workload.kind",
+            "podscope.workload.name",
+            "podscope.pod.qos_class",
+        ];
         const FILESYSTEM: &[&str] = &[
             "k8s.node.name",
             "system.device",
@@ -251,6 +264,7 @@ impl Entity {
             Entity::Executable => 10,
             Entity::Process => 11,
             Entity::Vcpu => return VCPU,
+            Entity::Workload => return WORKLOAD,
             Entity::Device => return &["k8s.node.name", "system.device"],
             Entity::Interface => return &["k8s.node.name", "network.interface.name"],
             Entity::Filesystem => return FILESYSTEM,
@@ -286,6 +300,10 @@ impl Entity {
                 "A container that ran on a CPU for which one of a virtual machine's CPUs waited; the host's processes \
                  are `_host`, containers beyond the bound `_other`. `_unknown`: the CPU was idle or waking up, the \
                  machine's own limit held it back, or it slept before and nobody knows who ran."
+            }
+            Entity::Workload => {
+                "A pod's place in its workload, by the Kubernetes API: other series of the pod are joined with it by \
+                 `k8s_pod_uid`."
             }
             Entity::Device => {
                 "A block device of the node; partitions, RAM disks and read-only loop devices are left out."
@@ -334,6 +352,10 @@ pub enum Source {
     Kernel,
     /// The container runtime.
     Runtime,
+    /// Objects of the Kubernetes API.
+    Api,
+    /// The kubelet's `/metrics/resource`, or metrics.k8s.io, which serves the same.
+    MetricsServer,
     /// The agent's own bookkeeping.
     Agent,
 }
@@ -372,6 +394,8 @@ impl Source {
             Source::Cgroup => "cgroup files",
             Source::Kernel => "kernel files",
             Source::Runtime => "container runtime",
+            Source::Api => "Kubernetes API",
+            Source::MetricsServer => "kubelet or metrics.k8s.io",
             Source::Agent => "agent",
         }
     }

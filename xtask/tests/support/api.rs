@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Service, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,8 @@ pub(crate) fn check(object: &Value) -> Result<(), String> {
         "v1/Service" => check_as::<Service>(object),
         "apps/v1/DaemonSet" => check_as::<DaemonSet>(object),
         "apps/v1/Deployment" => check_as::<Deployment>(object),
+        "rbac.authorization.k8s.io/v1/ClusterRole" => check_as::<ClusterRole>(object),
+        "rbac.authorization.k8s.io/v1/ClusterRoleBinding" => check_as::<ClusterRoleBinding>(object),
         "monitoring.coreos.com/v1/PodMonitor" => check_as::<PodMonitor>(object),
         "monitoring.coreos.com/v1/ServiceMonitor" => check_as::<ServiceMonitor>(object),
         "security.openshift.io/v1/SecurityContextConstraints" => check_as::<SecurityContextConstraints>(object),

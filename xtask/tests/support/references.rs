@@ -7,12 +7,19 @@ pub(crate) fn problems(objects: &[Value]) -> Vec<String> {
     let mut found = Vec::new();
     for object in objects {
         let namespace = &object["metadata"]["namespace"];
-        let of_the_cluster = object["kind"] == "Namespace" || object["kind"] == "SecurityContextConstraints";
-        if !of_the_cluster && !exists(objects, "Namespace", namespace) {
+        let of_the_cluster = ["Namespace", "SecurityContextConstraints", "ClusterRole", "ClusterRoleBinding"];
+        if !of_the_cluster.iter().any(|kind| object["kind"] == *kind) && !exists(objects, "Namespace", namespace) {
             found.push(format!("{} is in namespace {namespace}", object["metadata"]["name"]));
         }
         match object["kind"].as_str() {
             Some("DaemonSet" | "Deployment") => workload(objects, object, &mut found),
+            Some("ClusterRoleBinding") => {
+                let subjects = each(&object["subjects"]).map(|subject| (&subject["kind"], &subject["name"]));
+                let named = subjects.chain([(&object["roleRef"]["kind"], &object["roleRef"]["name"])]);
+                for (kind, name) in named.filter(|(kind, name)| !exists(objects, kind.as_str().unwrap_or(""), name)) {
+                    found.push(format!("{} refers to {kind} {name}", object["metadata"]["name"]));
+                }
+            }
             Some("Service") => selector(objects, &object["spec"]["selector"], object, &mut found),
             Some("ServiceMonitor") => services(objects, object, &mut found),
             Some("PodMonitor") => selector(objects, &object["spec"]["selector"]["matchLabels"], object, &mut found),

@@ -59,6 +59,11 @@ impl Points {
         self
     }
 
+    /// A whole number that may be negative.
+    pub fn signed(&mut self, metric: MetricId, value: i64) -> &mut Self {
+        self.push(metric, 0, Value::Int(value))
+    }
+
     /// A number that may be negative or broken.
     pub fn double(&mut self, metric: MetricId, value: f64) -> &mut Self {
         self.push(metric, 0, Value::Double(value))

@@ -10,8 +10,8 @@ use libc::{c_int, c_long};
 pub struct Group {
     /// What the agent does with them.
     pub why: &'static str,
-    /// Whether it does that only where it exports over OTLP.
-    pub otlp: bool,
+    /// Whether it does that only where it talks to other machines: over OTLP or with a cluster.
+    pub network: bool,
     /// Which.
     pub calls: &'static [Call],
 }
@@ -101,12 +101,12 @@ const BPF: &[Named] = &[
 pub static GROUPS: &[Group] = &[
     Group {
         why: "read maps, free their entries, run the iterator, attach loaded programs",
-        otlp: false,
+        network: false,
         calls: calls![SYS_bpf(When::OneOf(0, BPF))],
     },
     Group {
         why: "read files, list folders, ask for sizes of file systems, raise the number of files that may be open",
-        otlp: false,
+        network: false,
         calls: calls![
             SYS_openat(When::Without(2, WRITING)),
             SYS_read,
@@ -126,12 +126,12 @@ pub static GROUPS: &[Group] = &[
     },
     Group {
         why: "read the kernel's log where its file is refused",
-        otlp: false,
+        network: false,
         calls: calls![SYS_syslog(When::OneOf(0, &[READ_ALL]))],
     },
     Group {
         why: "answer on the listening socket, log to standard error",
-        otlp: false,
+        network: false,
         calls: calls![
             SYS_accept4,
             SYS_write,
@@ -151,7 +151,7 @@ pub static GROUPS: &[Group] = &[
     },
     Group {
         why: "connect to the container runtime, wait for signals",
-        otlp: false,
+        network: false,
         calls: calls![
             SYS_socket(When::OneOf(0, named![AF_UNIX])),
             SYS_socketpair(When::OneOf(0, named![AF_UNIX])),
@@ -159,8 +159,8 @@ pub static GROUPS: &[Group] = &[
         ],
     },
     Group {
-        why: "connect to the OTLP endpoint and look its name up",
-        otlp: true,
+        why: "connect to the OTLP endpoint, the Kubernetes API and the kubelet, and look their names up",
+        network: true,
         calls: calls![
             SYS_socket(When::OneOf(0, named![AF_INET, AF_INET6, AF_NETLINK])),
             SYS_bind,
@@ -170,7 +170,7 @@ pub static GROUPS: &[Group] = &[
     },
     Group {
         why: "wait",
-        otlp: false,
+        network: false,
         calls: calls![
             SYS_epoll_create1,
             SYS_epoll_ctl,
@@ -186,7 +186,7 @@ pub static GROUPS: &[Group] = &[
     },
     Group {
         why: "start and end threads",
-        otlp: false,
+        network: false,
         calls: calls![
             SYS_clone(When::With(0, named![CLONE_VM, CLONE_THREAD])),
             SYS_set_robust_list,
@@ -206,7 +206,7 @@ pub static GROUPS: &[Group] = &[
     },
     Group {
         why: "memory",
-        otlp: false,
+        network: false,
         calls: calls![
             SYS_brk,
             SYS_mmap(NOT_EXECUTABLE),
@@ -218,13 +218,13 @@ pub static GROUPS: &[Group] = &[
     },
     Group {
         why: "clocks, random numbers, the host's name",
-        otlp: false,
+        network: false,
         calls: calls![SYS_clock_gettime, SYS_clock_getres, SYS_gettimeofday, SYS_getrandom, SYS_uname],
     },
     #[cfg(target_arch = "x86_64")]
     Group {
         why: "older forms of these, which x86-64 alone has",
-        otlp: false,
+        network: false,
         calls: calls![
             SYS_open(When::Without(1, WRITING)),
             SYS_stat,

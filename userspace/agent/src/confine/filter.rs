@@ -20,17 +20,17 @@ pub(super) enum FilterError {
     Set(#[from] seccompiler::Error),
 }
 
-/// Sets the filter for every thread of the process, and `no_new_privs`. `otlp`: whether metrics are exported over OTLP.
+/// Sets the filter for every thread of the process, and `no_new_privs`. `network`: whether other machines are talked to.
 ///
 /// # Errors
 /// When there is none afterwards.
-pub(super) fn set(otlp: bool) -> Result<(), FilterError> {
-    Ok(apply_filter_all_threads(&program(otlp)?)?)
+pub(super) fn set(network: bool) -> Result<(), FilterError> {
+    Ok(apply_filter_all_threads(&program(network)?)?)
 }
 
-fn program(otlp: bool) -> Result<BpfProgram, BackendError> {
+fn program(network: bool) -> Result<BpfProgram, BackendError> {
     let mut all: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for call in GROUPS.iter().filter(|group| otlp || !group.otlp).flat_map(|group| group.calls) {
+    for call in GROUPS.iter().filter(|group| network || !group.network).flat_map(|group| group.calls) {
         all.entry(call.number).or_default().append(&mut rules(call)?);
     }
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
@@ -107,22 +107,22 @@ mod tests {
     const EPERM: u32 = 0x0005_0000 | libc::EPERM as u32;
     const ENOSYS: u32 = 0x0005_0000 | libc::ENOSYS as u32;
 
-    fn answer(otlp: bool, number: i64, arguments: [u64; 6]) -> u32 {
-        run(&program(otlp).unwrap(), &data(number, arguments))
+    fn answer(network: bool, number: i64, arguments: [u64; 6]) -> u32 {
+        run(&program(network).unwrap(), &data(number, arguments))
     }
 
-    fn groups(otlp: bool) -> impl Iterator<Item = &'static Group> {
-        GROUPS.iter().filter(move |group| otlp || !group.otlp)
+    fn groups(network: bool) -> impl Iterator<Item = &'static Group> {
+        GROUPS.iter().filter(move |group| network || !group.network)
     }
 
     #[test]
     fn what_is_not_in_the_table_is_refused_whatever_its_arguments() {
-        for otlp in [false, true] {
-            let known: Vec<i64> = groups(otlp).flat_map(|group| group.calls).map(|call| call.number).collect();
+        for network in [false, true] {
+            let known: Vec<i64> = groups(network).flat_map(|group| group.calls).map(|call| call.number).collect();
             for number in (0..600).filter(|number| !known.contains(number)) {
                 let expected = if number < NEWER { EPERM } else { ENOSYS };
                 for arguments in [[0; 6], [u64::MAX; 6]] {
-                    assert_eq!(answer(otlp, number, arguments), expected, "{number}");
+                    assert_eq!(answer(network, number, arguments), expected, "{number}");
                 }
             }
         }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn internet_sockets_are_for_otlp_alone() {
+    fn internet_sockets_are_for_who_talks_to_other_machines() {
         for family in [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK] {
             let arguments = [family as u64, 0, 0, 0, 0, 0];
             assert_eq!(answer(true, libc::SYS_socket, arguments), ALLOWED);

@@ -52,7 +52,7 @@ pub fn confine(choice: Confine, wants: &Wants, board: &Board) -> Option<u32> {
             None
         }
     };
-    match filter::set(wants.otlp_port.is_some()) {
+    match filter::set(!wants.ports.is_empty()) {
         Ok(()) => state("seccomp", State::Up),
         Err(error) => state("seccomp", State::Absent { reason: error.to_string() }),
     }

@@ -17,8 +17,10 @@ pub struct Wants {
     pub sockets: Vec<PathBuf>,
     /// Certificates and keys that are read again when they change.
     pub tls_files: Vec<PathBuf>,
-    /// Port of the OTLP endpoint, where there is one.
-    pub otlp_port: Option<u16>,
+    /// Files by which the cluster is reached, some of which are renewed.
+    pub kube_files: Vec<PathBuf>,
+    /// Ports that are connected to: those of the OTLP endpoint, of the Kubernetes API, of the kubelet.
+    pub ports: Vec<u16>,
 }
 
 /// A place that stays within reach.
@@ -75,16 +77,23 @@ pub static PLACES: &[Place] = &[
         paths: |wants| wants.tls_files.iter().flat_map(|file| folders(file)).collect(),
     },
     Place {
-        what: "with OTLP: resolv.conf, hosts, nsswitch.conf, host.conf and gai.conf in /etc",
+        what: "folders of the kubeconfig, of what it names and of `--kubelet-ca`, or of the service account",
         may: May::Read,
-        why: "the address of the endpoint",
-        paths: |wants| if wants.otlp_port.is_some() { names() } else { Vec::new() },
+        why: "the way to the Kubernetes API: tokens and certificates that have changed",
+        paths: |wants| wants.kube_files.iter().flat_map(|file| folders(file)).collect(),
     },
     Place {
-        what: "with OTLP: the system's certificate authorities, also those of `SSL_CERT_FILE` and `SSL_CERT_DIR`",
+        what: "with OTLP or a cluster: resolv.conf, hosts, nsswitch.conf, host.conf and gai.conf in /etc",
+        may: May::Read,
+        why: "the address of the endpoint",
+        paths: |wants| if wants.ports.is_empty() { Vec::new() } else { names() },
+    },
+    Place {
+        what: "with OTLP or a cluster: the system's certificate authorities, also those of `SSL_CERT_FILE` and \
+               `SSL_CERT_DIR`",
         may: May::Read,
         why: "the certificate of the endpoint",
-        paths: |wants| if wants.otlp_port.is_some() { authorities() } else { Vec::new() },
+        paths: |wants| if wants.ports.is_empty() { Vec::new() } else { authorities() },
     },
     Place {
         what: "folders of the container runtime's sockets",
@@ -104,7 +113,11 @@ const TRIED: ABI = ABI::V9;
 pub static SINCE: &[(u32, &str, &str)] = &[
     (1, "5.13", "reading outside of these places; writing, making, removing, executing"),
     (3, "6.2", "truncating files"),
-    (4, "6.7", "TCP to other ports than the OTLP endpoint's and 53, TCP servers"),
+    (
+        4,
+        "6.7",
+        "TCP to other ports than those of the OTLP endpoint, the Kubernetes API, the kubelet and 53, TCP servers",
+    ),
     (5, "6.10", "ioctl(2) on device files"),
     (6, "6.12", "signals to other processes, abstract UNIX sockets"),
     (9, "7.1", "UNIX sockets in other folders"),
@@ -145,7 +158,8 @@ pub(super) fn restrict(wants: &Wants) -> Result<u32, RestrictError> {
     for place in PLACES {
         ruleset = ruleset.add_rules(path_beneath_rules((place.paths)(wants), place.may.access()))?;
     }
-    for port in wants.otlp_port.into_iter().flat_map(|port| [port, DNS]) {
+    let names = (!wants.ports.is_empty()).then_some(DNS);
+    for port in wants.ports.iter().copied().chain(names) {
         ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
     }
     let RestrictionStatus { landlock, .. } = ruleset.restrict_self()?;
@@ -242,9 +256,9 @@ mod tests {
     }
 
     #[test]
-    fn without_otlp_nothing_in_etc_is_read() {
-        let paths = |otlp_port| {
-            let wants = Wants { otlp_port, ..Wants::default() };
+    fn without_a_way_out_nothing_in_etc_is_read() {
+        let paths = |port: Option<u16>| {
+            let wants = Wants { ports: port.into_iter().collect(), ..Wants::default() };
             PLACES.iter().flat_map(|place| (place.paths)(&wants)).filter(|path| path.starts_with("/etc")).count()
         };
         assert_eq!(paths(None), 0);

@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Names, OTHER};
 use crate::attribution::Identity;
+use crate::cluster::Workloads;
 use crate::runtime::{PodMeta, Vm};
 use crate::snapshot::ResourceAttribute;
 use crate::vm::Machine;
@@ -48,6 +49,28 @@ pub(super) fn identify(identity: &Identity, list: &mut Vec<ResourceAttribute>) {
                 label(list, "container.id", id);
             }
         }
+    }
+}
+
+/// The workload that a container or pod belongs to, over OTLP alone: a label that comes later than the series would end
+/// them.
+pub(super) fn belongs(identity: &Identity, workloads: &Workloads, list: &mut Vec<ResourceAttribute>) {
+    let uid = match identity {
+        Identity::Named(meta) => &meta.pod.uid,
+        Identity::Pod(pod) => &pod.uid,
+        _ => return,
+    };
+    let Some(workload) = workloads.get(uid) else { return };
+    let mut text = |key, value: &Arc<str>| list.push(ResourceAttribute::text(key, Arc::clone(value)));
+    if !workload.kind.is_empty() {
+        text("podscope.workload.kind", &workload.kind);
+        text("podscope.workload.name", &workload.name);
+    }
+    if let Some(key) = workload.key() {
+        text(key, &workload.name);
+    }
+    if !workload.qos.is_empty() {
+        text("podscope.pod.qos_class", &workload.qos);
     }
 }
 

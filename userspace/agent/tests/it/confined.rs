@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::cluster_support::{Fault, Server};
 use crate::otlp_support::rotel::Collector;
 use crate::support::agent::{Agent, command};
 use crate::support::{eventually, pod, rig, turn, work};
@@ -86,8 +87,17 @@ async fn the_running_agent_is_never_refused() {
     let mut collector = Collector::start().await;
     let endpoint = collector.grpc().replace("127.0.0.1", "localhost");
     let watch = Watch::new();
-    let otlp = ["--otlp-endpoint", &endpoint, "--otlp-protocol", "grpc"];
-    let agent = Agent::run_beside(&rig, watch.command(), &otlp);
+    let cluster = Server::start();
+    let (kubeconfig, kubelet) = (cluster.kubeconfig(), cluster.address.to_string());
+    let flags = [
+        ["--otlp-endpoint", &endpoint],
+        ["--otlp-protocol", "grpc"],
+        ["--kubeconfig", kubeconfig.to_str().unwrap()],
+        ["--kubelet", &kubelet],
+        ["--node-name", "node1"],
+        ["--kube-metrics-interval", "1"],
+    ];
+    let agent = Agent::run_beside(&rig, watch.command(), flags.as_flattened());
     let named = [("container_id", container.id()), ("k8s_pod_name", "early")];
     eventually("the container has its name", || agent.page().get("podscope_container_process_count", &named));
     agent.becomes("otlp", "up");
@@ -106,6 +116,16 @@ async fn the_running_agent_is_never_refused() {
         collector.printed().contains("k8s.pod.name: Str(late)").then_some(())
     });
     agent.becomes("otlp", "up");
+    // As a service account's token is renewed: another file takes its name.
+    cluster.now().token = "second".to_owned();
+    fs::write(cluster.path("new"), "second").unwrap();
+    fs::rename(cluster.path("new"), cluster.token_file()).unwrap();
+    cluster.fail("/metrics/resource", Fault::Status(500, ""));
+    agent.becomes("kubelet", "absent");
+    cluster.now().faults.clear();
+    for source in ["kube_pods", "kube_node", "kubelet"] {
+        agent.becomes(source, "up");
+    }
     for path in ["/status", "/top", "/healthz", "/readyz", "/nowhere"] {
         agent.get(path);
     }

@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod attribution;
+mod cluster;
+#[path = "../../../cluster/tests/support/mod.rs"]
+mod cluster_support;
 mod command_line;
 mod compat;
 mod confined;

@@ -6,6 +6,7 @@
 //!
 //! `cargo xtask faults` runs the slow rows too and writes FAULTS.md; see [`page`].
 
+mod cluster;
 mod containerd;
 mod door;
 pub(crate) mod ground;

@@ -21,7 +21,7 @@ fault, with what the receiver holds in the end.
 Written by `cargo xtask faults`, which takes some minutes; `cargo xtask test` runs the quick rows, and checks that \
 this page has every row. *Resolution only* means that the points in between are missing, while sums and the last values \
 of series that ended meanwhile arrive. The times are those of one run, with two collections a second; retries wait 0.5 to 10 s \
-(container runtime) or 1 to 30 s (OTLP), longer after a longer outage.
+(container runtime), 1 to 30 s (OTLP) or 0.5 to 120 s (Kubernetes), longer after a longer outage.
 
 | dependency | what happens | `/status` shows | seen after | what is lost | well again after |
 |---|---|---|---|---|---|

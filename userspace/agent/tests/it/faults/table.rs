@@ -83,6 +83,49 @@ rows! {
         [("otlp", "absent", "invalid peer certificate")],
         "resolution only; nothing is sent to the stranger. The CA file is read again, without a restart";
 
+    KUBELET_FORBIDDEN = "kubelet", "refuses its figures (403)",
+        [("kubelet", "absent", "403 Forbidden")],
+        "nothing, where metrics.k8s.io answers";
+    KUBELET_BROKEN = "kubelet", "answers 500",
+        [("kubelet", "absent", "500 Internal Server Error")],
+        "nothing, where metrics.k8s.io answers";
+    KUBELET_CUT = "kubelet", "its answers break off",
+        [("kubelet", "absent", "the answer broke off")],
+        "nothing, where metrics.k8s.io answers";
+    KUBELET_NONSENSE = "kubelet", "its answers are none of a kubelet",
+        [("kubelet", "absent", "no figure in the answer")],
+        "nothing, where metrics.k8s.io answers";
+    METRICS_MISSING = "metrics.k8s.io", "is not there (404), nor the kubelet (403)",
+        [("metrics_server", "absent", "is metrics-server installed"), ("kubelet", "absent", "403 Forbidden")],
+        "metrics-server's figures, three minutes after the last ones";
+    METRICS_UNAVAILABLE = "metrics.k8s.io", "answers 503, and the kubelet 403",
+        [("metrics_server", "absent", "503 Service Unavailable"), ("kubelet", "absent", "403 Forbidden")],
+        "metrics-server's figures, three minutes after the last ones";
+    API_EXPIRED = "Kubernetes API", "says that the watch is too old (410)",
+        [("kube_pods", "absent", "410 Gone")],
+        "nothing: all pods of the node are listed again";
+    API_UNAUTHORIZED = "Kubernetes API", "does not take the token (401)",
+        [("kube_pods", "absent", "401 Unauthorized")],
+        "requests, limits and workloads of new pods meanwhile; token and certificates are read again, without a restart";
+    API_FORBIDDEN = "Kubernetes API", "refuses the list of pods (403)",
+        [("kube_pods", "absent", "403 Forbidden")],
+        "requests, limits and workloads of new pods meanwhile";
+    API_THROTTLED = "Kubernetes API", "answers 429 with Retry-After: 2",
+        [("kube_pods", "absent", "429 Too Many Requests")],
+        "requests, limits and workloads of new pods meanwhile; the pause is kept";
+    API_UNAVAILABLE = "Kubernetes API", "answers 503",
+        [("kube_pods", "absent", "503 Service Unavailable")],
+        "requests, limits and workloads of new pods meanwhile";
+    API_NONSENSE = "Kubernetes API", "its answers are none of its own",
+        [("kube_pods", "absent", "not what was asked for")],
+        "requests, limits and workloads of new pods meanwhile";
+    API_HANGS = "Kubernetes API", "takes questions and never answers",
+        [("kube_pods", "absent", "no answer within 10 s")],
+        "requests, limits and workloads of new pods meanwhile";
+    API_CLOCK = "Kubernetes API", "its clock is two hours ahead",
+        [("kube_clock", "absent", "120 min behind")],
+        "nothing, for as long as token and certificate are valid by both clocks";
+
     LOG_FULL = "log", "its disk is full",
         [("log", "absent", "No space left on device")],
         "lines, counted as dropped";

@@ -54,7 +54,8 @@ pub(crate) fn command_inside(group: &Path) -> Command {
 
 fn clean(mut command: Command) -> Command {
     // Only what a test says counts.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_") || name.starts_with("PODSCOPE_")) {
+    let begins = ["OTEL_", "PODSCOPE_", "KUBE", "HOST_IP", "NODE_NAME"];
+    for (name, _) in std::env::vars().filter(|(name, _)| begins.iter().any(|begin| name.starts_with(begin))) {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());
