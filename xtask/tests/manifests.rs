@@ -284,3 +284,13 @@ fn openshift_grants_what_the_agent_asks_for() {
     let account = text_at(pod, &["serviceAccountName"]);
     assert_eq!(strings(&granted["users"]), [format!("system:serviceaccount:podscope:{account}")]);
 }
+
+#[test]
+fn the_operators_example_selects_the_service_monitor() {
+    let example = &read_yaml(&repository().join("deploy/examples/prometheus-operator.yaml"))[0];
+    let rendered = render("deploy/base", &["kubevirt-metrics-collector", "kubevirt-servicemonitor"]);
+    let labels = &named(&rendered, "ServiceMonitor", "kubevirt-vmi")["metadata"]["labels"];
+    for (key, value) in example["spec"]["serviceMonitorSelector"]["matchLabels"].as_object().unwrap() {
+        assert_eq!(&labels[key], value);
+    }
+}

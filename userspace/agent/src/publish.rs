@@ -314,7 +314,7 @@ impl Publisher {
         ended: bool,
     ) -> Option<Resource> {
         let series = process.series.as_ref()?;
-        let born_ns = now.unix_of_boot(key.start);
+        let born_ns = series.born_ns;
         let subject = Subject::Process(*key, series.container.clone(), series.exe);
         let identity = attribution.identity(&series.container);
         let attributes = self.attributes_of(subject, now, |list| {

@@ -66,6 +66,8 @@ pub struct Series {
     pub cpu: CpuSplit,
     /// Zero of the sums, ns since the Unix epoch.
     pub start_ns: u64,
+    /// When the process was born, ns since the Unix epoch: taken once, since the clocks drift apart.
+    pub born_ns: u64,
     /// Container it is published under.
     pub container: ContainerKey,
     /// Executable it is published under.
@@ -243,6 +245,7 @@ impl Process {
             published: Counters::ZERO,
             cpu: CpuSplit::default(),
             start_ns,
+            born_ns: now.unix_of_boot(start_boot_ns),
             container,
             exe: self.exe,
             unwanted: 0,

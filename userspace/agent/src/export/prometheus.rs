@@ -80,13 +80,17 @@ impl<S: Deref<Target = Snapshot>> Page<S> {
     /// Appends what comes next until `out` holds `enough` bytes, or a little more; whether anything is left.
     pub fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
         while let (Some(metric), Some(runs)) = (METRICS.get(self.at.0), self.runs.get(self.at.0)) {
+            if out.len() >= enough {
+                return true;
+            }
             let shown = !runs.is_empty() || self.families == Families::Every;
             let family = shown.then(|| Family::new(metric, self.format));
             if let Some(family) = family.as_ref().filter(|_| self.at.1 == 0) {
                 family.metadata(out);
             }
             for run in runs.iter().skip(self.at.1) {
-                if out.len() >= enough {
+                // Never before the first one: the metadata are written already.
+                if out.len() >= enough && self.at.1 > 0 {
                     return true;
                 }
                 self.at.1 += 1;

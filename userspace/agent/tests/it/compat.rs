@@ -80,6 +80,12 @@ async fn the_older_tools_page_has_its_names_labels_and_sums() {
         assert_eq!(shown.one(MEMORY, &typed(daemons, kind)), truth as f64, "{kind}");
     }
     thaw(&[&compute]);
+    for line in agent.log().lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for key in ["timestamp", "level", "target", "filename", "line_number"] {
+            assert!(!line[key].is_null(), "{key} is missing in {line}");
+        }
+    }
     assert_eq!(shown.sum("kubevirt_info", &[("version", "1")]), 1.0);
     assert!(shown.samples.iter().all(|sample| sample.label("process") != "bystander"), "nobody asked for it");
     assert!(shown.get("podscope_agent_collections_total", &[]).is_some(), "its own figures");
@@ -111,12 +117,13 @@ async fn the_older_tools_page_has_its_names_labels_and_sums() {
 async fn without_a_runtime_process_numbers_stand_for_domains() {
     let _turn = turn().await;
     let rig = rig().await;
-    let (_agent, address) = start(&rig, "/nonexistent/runtime.sock", &["-F", "-D"]);
+    let (agent, address) = start(&rig, "/nonexistent/runtime.sock", &["-F", "-D"]);
     let pod = pod(&rig, "numbers").await;
     let compute = script(&pod, "compute", PROCESSES).await;
     let pid = eventually("it runs", || running(&compute, "/tmp/qemu-kvm").first().copied()).to_string();
     let labels: Labels<'_> = &[("domain", &pid), ("process", "qemu-kvm"), ("type", "resident")];
     eventually("it is tracked by its number", || page(address).get(MEMORY, labels).filter(|&bytes| bytes > 0.0));
+    assert!(agent.log().contains(&format!("\"pid\":{pid},\"process\":\"qemu-kvm\"")), "-D says so: {}", agent.log());
 }
 
 #[test]

@@ -80,13 +80,14 @@ fn read(printed: &str) -> Vec<Point> {
 
 /// What `/metrics` says of a point.
 fn on_page(page: &Page, point: &Point) -> Vec<Option<f64>> {
-    const LABELS: [&str; 8] = [
+    const LABELS: [&str; 9] = [
         "k8s.node.name",
         "k8s.namespace.name",
         "k8s.pod.name",
         "k8s.pod.uid",
         "k8s.container.name",
         "container.id",
+        "system.device",
         "process.executable.name",
         "process.pid",
     ];
@@ -111,10 +112,12 @@ fn last_of(points: &[Point], container: &Container) -> BTreeMap<(Texts, String, 
 
 fn check_values(page: &Page, last: &BTreeMap<(Texts, String, Texts), Point>) {
     let mut compared = 0;
-    // Time goes on for a frozen container, and so does its pressure: its tasks are still waiting. And the kernel still
-    // frees what it holds of its memory.
-    let moves = ["uptime", ".pressure.time", ".memory.usage", ".memory.working_set"];
-    let stands = |point: &&Point| !moves.iter().any(|end| point.metric.ends_with(end));
+    // Time goes on for a frozen container, and so does its pressure: its tasks are still waiting. What it uses falls to
+    // nothing, and the kernel still frees what it holds of its memory.
+    let moves = ["uptime", ".pressure.time", ".memory.usage", "container.cpu.usage"];
+    let stands = |point: &&Point| {
+        !point.metric.contains("container.memory.") && !moves.iter().any(|end| point.metric.ends_with(end))
+    };
     for point in last.values().filter(stands) {
         let published = on_page(page, point);
         let sent: Vec<Option<f64>> = point.values.iter().copied().map(Some).collect();

@@ -96,6 +96,29 @@ fn assert_golden(name: &str, got: &str) {
     assert!(got == want, "the page differs from {path}; it is now:\n{got}");
 }
 
+/// However small the pieces are, and wherever they end.
+#[test]
+fn a_page_in_pieces_is_the_page() {
+    let snapshot = snapshot();
+    let families = [Families::WithPoints, Families::Every];
+    for (format, families) in [Format::Text004, Format::OpenMetrics].into_iter().zip(families) {
+        let whole = page(&snapshot, format, families);
+        for enough in (1..400).chain([1000, 10_000]) {
+            let (mut pages, mut text) = (Page::new(&snapshot, format, families), Vec::new());
+            loop {
+                let mut piece = Vec::new();
+                let more = pages.write(&mut piece, enough);
+                text.extend_from_slice(&piece);
+                if !more {
+                    break;
+                }
+                assert!(piece.len() >= enough);
+            }
+            assert_eq!(String::from_utf8(text).unwrap(), whole, "pieces of {enough} bytes");
+        }
+    }
+}
+
 #[test]
 fn the_text_page_is_as_committed() {
     assert_golden("page.txt", &page(&snapshot(), Format::Text004, Families::WithPoints));

@@ -151,3 +151,26 @@ async fn unusable_files_are_named() {
         assert!(error.contains(says), "{error}");
     }
 }
+
+/// What an older tool's scrapers meet: an authority that nobody knows, and the names of the service.
+#[tokio::test]
+async fn a_certificate_of_its_own_is_served() {
+    let made = crate::compat::kubevirt::Service { namespace: "kubevirt".to_owned() }.certificate().unwrap();
+    let authority = made.0[1].clone();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), None).unwrap().with_certificate(made).unwrap();
+    let address = server.address();
+    let _serving = tokio::spawn(async move { server.serve(Fixed::ready(1)).await });
+    let mut roots = RootCertStore::empty();
+    roots.add(authority).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    for (name, fits) in [("kubevirt-metrics-collector.kubevirt.svc", true), ("elsewhere.kubevirt.svc", false)] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connected = connector.connect(name.try_into().unwrap(), stream).await;
+        assert_eq!(connected.is_ok(), fits, "{name}: {:?}", connected.err());
+    }
+}
