@@ -9,7 +9,7 @@ use podscope_catalog::{Entity, id, reference};
 
 use crate::accounting::points::Points;
 use crate::accounting::split::CpuSplit;
-use crate::export::prometheus::{Families, Format, render_families};
+use crate::export::prometheus::{Families, Format, render};
 use crate::own::Usage;
 use crate::proc_self::{Stat, Status, text, value};
 use crate::snapshot::{Attributes, Point, Resource, ResourceAttribute, Snapshot};
@@ -33,7 +33,7 @@ pub fn print(form: Form) -> String {
     match form {
         Form::Prometheus => {
             let mut page = Vec::new();
-            render_families(&own(Path::new("/proc")), Format::Text004, Families::Every, &mut page);
+            render(&own(Path::new("/proc")), Format::Text004, Families::Every, &mut page);
             String::from_utf8_lossy(&page).into_owned()
         }
         Form::Table => reference::table(),
@@ -156,7 +156,8 @@ impl Files {
     }
 }
 
-fn executable() -> String {
+/// The name of this very program.
+pub(crate) fn executable() -> String {
     let path = std::env::current_exe().unwrap_or_default();
     path.file_name().map_or_else(|| "podscope-agent".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -97,6 +97,12 @@ pub struct Sources {
     pub kmsg: Kmsg,
     /// The node.
     pub node: Node,
+    /// What is known of the cluster.
+    pub cluster: cluster::Handle,
+    /// Puts that on what is collected.
+    pub join: cluster::Join,
+    /// Makes the resources of an older tool's page, where the agent stands in for one.
+    pub tracker: Option<Tracker>,
 }
 
 impl Collector {
@@ -108,7 +114,7 @@ impl Collector {
         publisher: Publisher,
         attribution: Attribution,
         limits: Limits,
-        Sources { kmsg, node }: Sources,
+        Sources { kmsg, node, cluster, join, tracker }: Sources,
     ) -> Self {
         let shared = Shared {
             accounting: Accounting::new(limits),
@@ -134,22 +140,11 @@ impl Collector {
             descriptors: Schedule::default(),
             usage: Usage::default(),
             published: Weak::new(),
-            cluster: cluster::Handle::default(),
-            join: cluster::Join::new("", false),
-            tracker: None,
+            cluster,
+            join,
+            tracker,
             node,
         }
-    }
-
-    /// Puts what is known of the cluster on what is collected.
-    #[must_use]
-    pub fn with_cluster(self, cluster: cluster::Handle, join: cluster::Join) -> Self {
-        Self { cluster, join, ..self }
-    }
-
-    /// Also makes the resources of an older tool's page.
-    pub fn track(&mut self, tracker: Tracker) {
-        self.tracker = Some(tracker);
     }
 
     /// Says what has been published.

@@ -92,14 +92,15 @@ pub fn run(config: &Config, older: Option<&kubevirt::Settings>, otlp: otlp::Conf
         };
         let mut node = Node::new("/proc".as_ref(), "/sys".as_ref(), board.clone());
         node.watch_filesystems().context("cannot start the thread that asks for sizes of file systems")?;
-        let sources = Sources { kmsg, node };
         let compares = kube.access.is_ok() && kube.metrics != cluster::MetricsChoice::Off;
-        let join = cluster::Join::new(&config.node(), compares);
-        let mut collector = Collector::new(kernel, events, layout, publisher, attribution, limits, sources)
-            .with_cluster(cluster::spawn(&kube, &board), join);
-        if let Some(older) = older {
-            collector.track(kubevirt::Tracker::new(older, board.clone()));
-        }
+        let sources = Sources {
+            kmsg,
+            node,
+            cluster: cluster::spawn(&kube, &board),
+            join: cluster::Join::new(&config.node(), compares),
+            tracker: older.map(|older| kubevirt::Tracker::new(older, board.clone())),
+        };
+        let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, sources);
         let servers = Servers { own: server, older: older_server };
         serve(config, servers, otlp, board, collector, Facts { capabilities, detail, log: log.clone() }).await
     })

@@ -17,7 +17,7 @@ use podscope_agent::accounting::{Accounting, ContainerKey, Limits, Moment, Polic
 use podscope_agent::attribution::{Attribution, Identity};
 use podscope_agent::cgroup::{Group, Layout, Reader, Tree};
 use podscope_agent::detail::Detail;
-use podscope_agent::export::prometheus::{Format, render};
+use podscope_agent::export::prometheus::{Families, Format, render};
 use podscope_agent::node::Node;
 use podscope_agent::publish::{Names, Publisher, Readings};
 use podscope_agent::runtime::{self, SocketChoice};
@@ -211,6 +211,7 @@ async fn the_page_is_as_committed() {
         render(
             &Snapshot { time_ns: moment(seconds).unix_ns, resources, lingering, ..Snapshot::default() },
             Format::Text004,
+            Families::WithPoints,
             &mut page,
         );
     }

@@ -178,104 +178,58 @@ impl Entity {
 
     /// The resource attributes that identify it, which are labels in Prometheus; one that does not apply is absent.
     pub const fn labels(self) -> &'static [&'static str] {
-        const ALL: &[&str] = &[
-            "k8s.node.name",
-            "k8s.namespace.name",
-            "k8s.pod.name",
-            "k8s.pod.uid",
-            "podscope.vm.name",
-            "podscope.vm.uid",
-            "k8s.container.name",
-            "container.id",
-            "podscope.vm.role",
-            "process.executable.name",
-            "process.pid",
-        ];
-        const CULPRIT: &[&str] = &[
-            "k8s.node.name",
-            "k8s.namespace.name",
-            "k8s.pod.name",
-            "k8s.pod.uid",
-            "podscope.vm.name",
-            "podscope.vm.uid",
-            "podscope.culprit.namespace",
-            "podscope.culprit.pod",
-            "podscope.culprit.container",
-        ];
-        const VCPU: &[&str] = &[
-            "k8s.node.name",
-            "k8s.namespace.name",
-            "k8s.pod.name",
-            "k8s.pod.uid",
-            "podscope.vm.name",
-            "podscope.vm.uid",
-            "podscope.vm.vcpu.id",
-        ];
-        const WORKLOAD: &[&str] = &[
-            "k8s.node.name",
-            "k8s.namespace.name",
-            "k8s.pod.name",
-            "k8s.pod.uid",
-            "podscope.workload.kind",
-            "podscope.workload.name",
-            "podscope.pod.qos_class",
-        ];
-        const FILESYSTEM: &[&str] = &[
-            "k8s.node.name",
-            "system.device",
-            "system.filesystem.type",
-            "system.filesystem.mode",
-            "system.filesystem.mountpoint",
-        ];
-        const POD_INTERFACE: &[&str] = &[
-            "k8s.node.name",
-            "k8s.namespace.name",
-            "k8s.pod.name",
-            "k8s.pod.uid",
-            "podscope.vm.name",
-            "podscope.vm.uid",
-            "network.interface.name",
-        ];
-        const VOLUME: &[&str] = &[
-            "k8s.node.name",
-            "k8s.namespace.name",
-            "k8s.pod.name",
-            "k8s.pod.uid",
-            "podscope.vm.name",
-            "podscope.vm.uid",
-            "k8s.volume.name",
-            "k8s.volume.type",
-        ];
-        const CONTAINER_DEVICE: &[&str] = &[
-            "k8s.node.name",
-            "k8s.namespace.name",
-            "k8s.pod.name",
-            "k8s.pod.uid",
-            "podscope.vm.name",
-            "podscope.vm.uid",
-            "k8s.container.name",
-            "container.id",
-            "system.device",
-        ];
-        let count = match self {
-            Entity::Agent | Entity::Node => 1,
-            Entity::Pod | Entity::Vm => 6,
-            Entity::Container => 8,
-            Entity::Executable => 10,
-            Entity::Process => 11,
-            Entity::Vcpu => return VCPU,
-            Entity::Workload => return WORKLOAD,
-            Entity::Device => return &["k8s.node.name", "system.device"],
-            Entity::Interface => return &["k8s.node.name", "network.interface.name"],
-            Entity::Filesystem => return FILESYSTEM,
-            Entity::PodInterface => return POD_INTERFACE,
-            Entity::Volume => return VOLUME,
-            Entity::ContainerDevice => return CONTAINER_DEVICE,
-            Entity::KubevirtProcess => return &["domain", "host", "process"],
-            Entity::KubevirtInfo => return &["branch", "goversion", "kubeversion", "revision", "version"],
-            Entity::Culprit => return CULPRIT,
-        };
-        ALL.split_at(count).0
+        /// Those of a pod, the virtual machine in it, and what follows.
+        macro_rules! pod {
+            ($($more:literal),*) => {
+                &[
+                    "k8s.node.name",
+                    "k8s.namespace.name",
+                    "k8s.pod.name",
+                    "k8s.pod.uid",
+                    "podscope.vm.name",
+                    "podscope.vm.uid",
+                    $($more),*
+                ]
+            };
+        }
+        /// Those of a container, and what follows.
+        macro_rules! container {
+            ($($more:literal),*) => { pod!("k8s.container.name", "container.id" $(, $more)*) };
+        }
+        match self {
+            Entity::Agent | Entity::Node => &["k8s.node.name"],
+            Entity::Device => &["k8s.node.name", "system.device"],
+            Entity::Interface => &["k8s.node.name", "network.interface.name"],
+            Entity::Filesystem => &[
+                "k8s.node.name",
+                "system.device",
+                "system.filesystem.type",
+                "system.filesystem.mode",
+                "system.filesystem.mountpoint",
+            ],
+            Entity::Pod | Entity::Vm => pod!(),
+            Entity::Vcpu => pod!("podscope.vm.vcpu.id"),
+            Entity::Culprit => {
+                pod!("podscope.culprit.namespace", "podscope.culprit.pod", "podscope.culprit.container")
+            }
+            Entity::PodInterface => pod!("network.interface.name"),
+            Entity::Volume => pod!("k8s.volume.name", "k8s.volume.type"),
+            Entity::Workload => &[
+                "k8s.node.name",
+                "k8s.namespace.name",
+                "k8s.pod.name",
+                "k8s.pod.uid",
+                "podscope.workload.kind",
+                "podscope.workload.name",
+                "podscope.pod.qos_class",
+            ],
+            Entity::Container => container!(),
+            Entity::ContainerDevice => container!("system.device"),
+            Entity::Executable => container!("podscope.vm.role", "process.executable.name"),
+            Entity::Process => container!("podscope.vm.role", "process.executable.name", "process.pid"),
+            Entity::KubevirtProcess => &["domain", "host", "process"],
+            Entity::KubevirtInfo => &["branch", "goversion", "kubeversion", "revision", "version"],
+        }
     }
 
     /// What it is, in one sentence.

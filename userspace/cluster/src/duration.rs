@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// Units and their length, ns; a unit that begins like another one stands before it.
-const UNITS: [(&str, f64); 7] =
-    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+/// Units and their length, ns, the micro sign in both of its forms; a unit that begins like another one stands before it.
+const UNITS: [(&str, f64); 8] =
+    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
 
 /// Reads a duration; `None` for what is none, or below zero.
 pub fn parse(text: &str) -> Option<Duration> {

@@ -37,7 +37,8 @@ pub struct Figures {
     readings: HashMap<Whose, Reading>,
 }
 
-fn unix_ns(time: SystemTime) -> u64 {
+/// Since the Unix epoch; 0 before it.
+pub(super) fn unix_ns(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use podscope_cluster::metrics::{LAUNCHER_NODE, LAUNCHERS, PodMetrics};
 use podscope_cluster::{Client, Error, jittered, kubelet, metrics};
@@ -11,7 +11,7 @@ use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::figures::Figures;
+use super::figures::{Figures, unix_ns};
 use super::session::Session;
 use super::{Config, KUBELET, METRICS_SERVER, MetricsChoice};
 use crate::status::State;
@@ -73,7 +73,7 @@ async fn ask_kubelet(
         session.shared.samples_malformed.fetch_add(resource.malformed, Ordering::Relaxed);
         let incomplete = resource.incomplete;
         let before = Arc::clone(&session.shared.figures.read().unwrap_or_else(PoisonError::into_inner));
-        session.shared.set_figures(Figures::of_kubelet(resource, &before, unix_ns()));
+        session.shared.set_figures(Figures::of_kubelet(resource, &before, unix_ns(SystemTime::now())));
         answers.send_replace(Some(true));
         if incomplete {
             let reason = "the kubelet answers, but could not read all figures itself (resource_scrape_error)";
@@ -139,8 +139,4 @@ async fn ask_pods(session: &Session, client: &Client, config: &Config) -> Result
         sleep(config.interval.min(Duration::from_secs(15)) / 30).await;
     }
     Ok(found)
-}
-
-fn unix_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }

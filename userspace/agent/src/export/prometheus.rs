@@ -47,13 +47,8 @@ pub enum Families {
     Every,
 }
 
-/// Appends the page of a snapshot: families in table order, those without points left out.
-pub fn render(snapshot: &Snapshot, format: Format, out: &mut Vec<u8>) {
-    Page::new(snapshot, format, Families::WithPoints).write(out, usize::MAX);
-}
-
-/// Appends the page of a snapshot with a choice of families.
-pub fn render_families(snapshot: &Snapshot, format: Format, families: Families, out: &mut Vec<u8>) {
+/// Appends the page of a snapshot, families in table order.
+pub fn render(snapshot: &Snapshot, format: Format, families: Families, out: &mut Vec<u8>) {
     Page::new(snapshot, format, families).write(out, usize::MAX);
 }
 
@@ -80,19 +75,12 @@ impl<S: Deref<Target = Snapshot>> Page<S> {
     /// Appends what comes next until `out` holds `enough` bytes, or a little more; whether anything is left.
     pub fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
         while let (Some(metric), Some(runs)) = (METRICS.get(self.at.0), self.runs.get(self.at.0)) {
-            if out.len() >= enough {
-                return true;
-            }
             let shown = !runs.is_empty() || self.families == Families::Every;
             let family = shown.then(|| Family::new(metric, self.format));
             if let Some(family) = family.as_ref().filter(|_| self.at.1 == 0) {
                 family.metadata(out);
             }
             for run in runs.iter().skip(self.at.1) {
-                // Never before the first one: the metadata are written already.
-                if out.len() >= enough && self.at.1 > 0 {
-                    return true;
-                }
                 self.at.1 += 1;
                 let (Some(family), Some(resource)) = (&family, resource(&self.snapshot, run.resource)) else {
                     continue;
@@ -100,6 +88,10 @@ impl<S: Deref<Target = Snapshot>> Page<S> {
                 let labels = labels(&resource.attributes);
                 for point in &resource.points[run.points()] {
                     family.point(labels, point, out);
+                }
+                // After the first run at the earliest: what is left then begins without the metadata.
+                if out.len() >= enough {
+                    return true;
                 }
             }
             self.at = (self.at.0 + 1, 0);

@@ -11,6 +11,7 @@ use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::{GetContainerRequest, ListTasksRequest, SubscribeRequest};
 use containerd_client::types::Envelope;
 use containerd_client::types::v1::{Process, Status as TaskStatus};
+use podscope_cluster::Backoff;
 use prost::Message;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -18,7 +19,6 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use super::backoff::Backoff;
 use super::meta::ContainerMeta;
 use super::rpc::{RpcError, call, describe};
 use super::{Limits, Shared};
@@ -113,7 +113,7 @@ async fn follow(channel: Channel, mut backoff: Backoff, fault: Arc<Mutex<Option<
         )));
         // The runtime may be gone: the next refresh tells.
         shared.poke();
-        sleep(backoff.next()).await;
+        sleep(backoff.pause(None)).await;
     }
 }
 

@@ -5,7 +5,6 @@
 //! copy and never wait. A runtime that goes away is a state on the board, and what it said before stays known.
 
 mod agenda;
-mod backoff;
 mod cache;
 mod containerd;
 mod cri;
@@ -22,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use podscope_cluster::Backoff;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -30,7 +30,6 @@ pub use socket::{BadSocket, NoSocket, SocketChoice, candidates, find};
 
 use crate::status::Board;
 use agenda::Agenda;
-use backoff::Backoff;
 
 /// Container id → what is known about it.
 pub type Containers = HashMap<Arc<str>, Arc<ContainerMeta>>;

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use podscope_cluster::Backoff;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 use tonic::transport::Channel;
 
-use super::backoff::Backoff;
 use super::cache::Cache;
 use super::containerd::Containerd;
 use super::cri::{Cri, Listing};
@@ -89,7 +89,7 @@ impl Worker {
             }
             self.asking.abort_all();
             self.shared.set_layers(Layers::new());
-            sleep(backoff.next()).await;
+            sleep(backoff.pause(None)).await;
         }
     }
 

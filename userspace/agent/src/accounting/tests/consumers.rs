@@ -21,7 +21,7 @@ use super::super::points;
 use super::super::{Accounting, ContainerKey, Outcome, Process, ProcessKey};
 use super::machine::{Deaths, INTERVAL, Machine, Step, steps};
 use crate::detail::Detail;
-use crate::export::prometheus::{Format, render};
+use crate::export::prometheus::{Families, Format, render};
 use crate::publish::Publisher;
 use crate::snapshot::{AttributeValue, Attributes, Resource, ResourceAttribute, Snapshot, Value};
 
@@ -79,7 +79,7 @@ impl Pages {
         let lingering = self.publisher.lingering(&resources, &accounting.now);
         let snapshot = Snapshot { time_ns: accounting.now.unix_ns, resources, lingering, ..Snapshot::default() };
         let mut page = Vec::new();
-        render(&snapshot, Format::Text004, &mut page);
+        render(&snapshot, Format::Text004, Families::WithPoints, &mut page);
         let page = String::from_utf8(page).unwrap();
         self.collections += 1;
         for (at, every) in SCRAPERS.iter().enumerate() {

@@ -112,29 +112,7 @@ fn lower(value: Value) -> Value {
 /// # Errors
 /// When it is none; the text says what is accepted.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration: write 5s, 500ms or 1m30s");
-    let (mut rest, mut seconds) = (text, 0.0);
-    if text.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (amount, after) = rest.split_at(number);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        let scale = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(wrong()),
-        };
-        seconds += amount.parse::<f64>().map_err(|_| wrong())? * scale;
-        rest = after;
-    }
-    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+    podscope_cluster::duration::parse(text).ok_or_else(|| format!("{text:?} is no duration: write 5s, 500ms or 1m30s"))
 }
 
 #[cfg(test)]

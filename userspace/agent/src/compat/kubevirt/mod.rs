@@ -16,7 +16,8 @@ use std::sync::Arc;
 use podscope_catalog::{Entity, id};
 
 use crate::accounting::points::Points;
-use crate::export::prometheus::{Families, Format, render_families};
+use crate::catalogue;
+use crate::export::prometheus::{Families, Format, render};
 use crate::http::{Server, Source, TlsFiles};
 use crate::snapshot::{Attributes, Resource, ResourceAttribute, Snapshot};
 
@@ -105,18 +106,13 @@ pub fn page(snapshot: &Snapshot) -> Snapshot {
 
 /// What `-M` prints: every metric, filled from this very process where that makes sense.
 pub fn dump(proc: &Path) -> String {
-    let own = crate::catalogue::own(proc);
+    let own = catalogue::own(proc);
     let reading = Reading::of(proc, std::process::id()).into_iter();
-    let tracked = track::resources("", reading.map(|reading| (("self".to_owned(), own_name()), reading)));
+    let tracked = track::resources("", reading.map(|reading| (("self".to_owned(), catalogue::executable()), reading)));
     let shown = page(&Snapshot { tracked, ..own });
     let mut page = Vec::new();
-    render_families(&shown, Format::Text004, Families::WithPoints, &mut page);
+    render(&shown, Format::Text004, Families::WithPoints, &mut page);
     String::from_utf8_lossy(&page).into_owned()
-}
-
-fn own_name() -> String {
-    let path = std::env::current_exe().unwrap_or_default();
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The labels are those of the older tool; a Rust program has no Go version, and it is built without KubeVirt.

@@ -4,7 +4,7 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/compat/kubev
 
 fn rendered(snapshot: &Snapshot) -> String {
     let mut out = Vec::new();
-    render_families(&page(snapshot), Format::Text004, Families::WithPoints, &mut out);
+    render(&page(snapshot), Format::Text004, Families::WithPoints, &mut out);
     String::from_utf8(out).unwrap()
 }
 

@@ -81,7 +81,7 @@ fn snapshot() -> Snapshot {
 
 fn page(snapshot: &Snapshot, format: Format, families: Families) -> String {
     let mut out = Vec::new();
-    render_families(snapshot, format, families, &mut out);
+    render(snapshot, format, families, &mut out);
     String::from_utf8(out).unwrap()
 }
 
