@@ -157,7 +157,6 @@ impl Boot<'_> {
         let accelerator = match accelerator {
             Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
             Accelerator::TcgSingle => ["-accel", "tcg,thread=single", "-cpu", "max"],
-            Accelerator::TcgSingle => ["-accel", "tcg,thread=single", "-cpu", "max"],
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
         };
         let mut command = self.arch.qemu();
