@@ -1,5 +1,7 @@
 //! A hub that is killed at any moment, on both databases: what it has acknowledged is there, once.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground is not as it needs it")]
+
 mod support;
 
 use std::net::SocketAddr;
