@@ -43,6 +43,9 @@ struct Args {
     /// For how long.
     #[arg(long = "for", default_value = "60s")]
     length: humantime::Duration,
+    /// Instead of now: every hour of the time from so long ago; then what a month of accounting takes is measured.
+    #[arg(long)]
+    history: Option<humantime::Duration>,
     /// A hub that runs; without, one is started on a database in a temporary folder.
     #[arg(long, value_name = "ADDRESS")]
     hub: Option<SocketAddr>,
@@ -88,8 +91,8 @@ async fn main() -> Result<()> {
         .map(|number| tokio::spawn(agent(number, address, Arc::clone(&args), Arc::clone(&seen), begin)))
         .collect();
     let mut most = 0;
-    while begin.elapsed() < *args.length {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+    while agents.iter().any(|agent| !agent.is_finished()) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
         if let Some((child, _)) = &started {
             most = most.max(cost(child.id()).1);
         }
@@ -99,6 +102,9 @@ async fn main() -> Result<()> {
     }
     let seconds = begin.elapsed().as_secs_f64();
     report(&seen, seconds)?;
+    if args.history.is_some() {
+        account(address).await?;
+    }
     if let (Some((mut child, _)), Some(before)) = (started, before) {
         let after = cost(child.id());
         let points = seen.points.load(Ordering::Relaxed) as f64;
@@ -163,13 +169,38 @@ fn report(seen: &Seen, seconds: f64) -> Result<()> {
     writeln!(out, "turned away {away}, failed {failed}, instants missed {late}").context("cannot write")
 }
 
+/// How long the accounting of 30 days takes.
+async fn account(address: SocketAddr) -> Result<()> {
+    let mut out = std::io::stdout();
+    for by in ["namespace", "namespace,pod"] {
+        let mut taken = Vec::new();
+        let mut length = 0;
+        for _ in 0..5 {
+            let asked = Instant::now();
+            let mut stream = TcpStream::connect(address).await?;
+            let ask = format!("GET /api/v1/accounting?from=-30d&by={by} HTTP/1.0\r\nHost: hub\r\n\r\n");
+            stream.write_all(ask.as_bytes()).await?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await?;
+            if !answer.starts_with(b"HTTP/1.0 200") {
+                bail!("{}", String::from_utf8_lossy(&answer));
+            }
+            length = answer.len();
+            taken.push(asked.elapsed());
+        }
+        taken.sort_unstable();
+        writeln!(out, "accounting of 30 days by {by}: median {:.0?} ({length} bytes)", taken[2])?;
+    }
+    Ok(())
+}
+
 async fn agent(number: usize, address: SocketAddr, args: Arc<Args>, seen: Arc<Seen>, begin: Instant) {
     let mut pods: Vec<Pod> = (0..args.pods).map(|pod| fresh(number, pod)).collect();
     let mut made = args.pods;
     let mut connection = None;
     let mut instant = 0u32;
-    while begin.elapsed() < *args.length {
-        if !args.interval.is_zero() {
+    while args.history.is_some() || begin.elapsed() < *args.length {
+        if args.history.is_none() && !args.interval.is_zero() {
             let due = begin + *args.interval * instant;
             if Instant::now() > due + *args.interval {
                 seen.late.fetch_add(1, Ordering::Relaxed);
@@ -183,7 +214,17 @@ async fn agent(number: usize, address: SocketAddr, args: Arc<Args>, seen: Arc<Se
                 made += 1;
             }
         }
-        let (points, body) = request(number, &pods, u64::from(instant));
+        let time = match args.history {
+            None => now_ns(),
+            Some(back) => now_ns() - back.as_nanos() as u64 + u64::from(instant) * 3_600_000_000_000,
+        };
+        if args.history.is_some() {
+            if time > now_ns() {
+                return;
+            }
+            pods.iter_mut().for_each(|pod| pod.since = pod.since.min(time));
+        }
+        let (points, body) = request(number, &pods, u64::from(instant), time);
         let asked = Instant::now();
         match send(&mut connection, address, &args.path, &body).await {
             Ok(200 | 204) => {
@@ -222,9 +263,8 @@ fn text(key: &str, value: &str) -> KeyValue {
 }
 
 /// One request of an agent: its node, and every pod with a container, two executables and three processes.
-fn request(agent: usize, pods: &[Pod], instant: u64) -> (u64, Vec<u8>) {
+fn request(agent: usize, pods: &[Pod], instant: u64, now: u64) -> (u64, Vec<u8>) {
     let node = text("k8s.node.name", &format!("node-{agent}"));
-    let now = now_ns();
     let mut points = 0;
     let mut resource = |entity, attributes: Vec<KeyValue>, since| {
         let metrics = metrics(entity, since, now, instant, &mut points);
