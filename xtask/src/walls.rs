@@ -14,7 +14,9 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("axum", &["tonic"]),
     ("kube", &["podscope-cluster"]),
     ("k8s-openapi", &["podscope-cluster", "kube-client", "kube-core", "kube"]),
+    ("nvml-wrapper", &["podscope-gpu"]),
     ("podscope-cluster", &["podscope-agent"]),
+    ("podscope-gpu", &["podscope-agent"]),
     ("sqlx", &[]),
 ];
 /// Crates of the workspace that may depend on nothing else than these; tests may use more.
