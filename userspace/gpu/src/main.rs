@@ -20,7 +20,7 @@ use library::Library;
 #[command(name = "podscope-gpu", version)]
 struct Args {
     /// Where to listen; for owner and group of this process.
-    #[arg(long, value_name = "PATH", env = "PODSCOPE_GPU_SOCKET", default_value = "/run/podscope/gpu.sock")]
+    #[arg(long, value_name = "PATH", default_value = "/run/podscope/gpu.sock")]
     socket: PathBuf,
 
     /// NVML, as the loader looks for it, or a path.
