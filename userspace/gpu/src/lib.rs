@@ -2,20 +2,19 @@
 //!
 //! NVML is a closed library that only a dynamic program can load. It has no business in the agent's process, which is
 //! static and has privileges, so a helper of its own without any loads it: the program `podscope-gpu`. Each connection
-//! to its socket gets one document and is closed; nothing is read from it.
+//! to its socket gets one document (`podscope-gpu-document`) and is closed; nothing is read from it.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `document` | what is answered; the agent reads it with the same types |
 //! | `raw` | what NVML said, call by call; recorded in tests, where it stands in for NVML |
 //! | `sift` | one becomes the other: what is not supported is left out, texts and lists have bounds |
 //! | `keeper` | a thread that asks NVML when somebody wants to know, and how long that may take |
 //! | `server` | the socket |
 
-pub mod document;
 pub mod keeper;
 pub mod raw;
 pub mod server;
 mod sift;
 
+pub use podscope_gpu_document as document;
 pub use sift::sift;

@@ -2,7 +2,7 @@
 //! NVML, and the socket may be somebody else's.
 
 use foldhash::{HashSet, HashSetExt};
-use podscope_gpu::document::{
+use podscope_gpu_document::{
     Device, MOST_DEVICES, MOST_FAULTS, MOST_INSTANCES, MOST_PROCESSES, MOST_TEXT, Node, Utilization, pci_address,
 };
 
@@ -66,7 +66,7 @@ const fn is_percent(utilization: &Utilization) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use podscope_gpu::document::{Instance, Process};
+    use podscope_gpu_document::{Instance, Process};
 
     use super::*;
 

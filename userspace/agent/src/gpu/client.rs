@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use podscope_cluster::Backoff;
-use podscope_gpu::document::{Answer, Document, MOST_BYTES, Malformed, Node};
+use podscope_gpu_document::{Answer, Document, MOST_BYTES, Malformed, Node};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;

@@ -1,6 +1,6 @@
 //! Entry for fuzzing.
 
-use podscope_gpu::document::{MOST_DEVICES, MOST_PROCESSES};
+use podscope_gpu_document::{MOST_DEVICES, MOST_PROCESSES};
 
 use super::{clean, client, points};
 

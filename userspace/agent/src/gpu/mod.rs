@@ -28,7 +28,7 @@ use crate::node::Births;
 
 pub use client::{Handle, View, spawn};
 pub use passthrough::{Passthrough, PciDevice};
-pub use podscope_gpu::document::{Device, Instance, Node, Process};
+pub use podscope_gpu_document::{Device, Instance, Node, Process};
 
 /// Where podscope-gpu listens unless told otherwise.
 pub const SOCKET: &str = "/run/podscope/gpu.sock";
@@ -192,7 +192,7 @@ impl Gpus {
 #[cfg(test)]
 mod tests {
     use podscope_abi::{RecordKind, TaskFlags, TaskRecord};
-    use podscope_gpu::document::Answer;
+    use podscope_gpu_document::Answer;
 
     use super::*;
     use crate::accounting::{Limits, Policy};
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn the_document_is_the_one_that_podscope_gpu_writes() {
         let raw = serde_json::from_str(include_str!("../../../gpu/testdata/raw.json")).unwrap();
-        let sent = podscope_gpu::document::Document::of(Answer::Node(podscope_gpu::sift(raw)));
+        let sent = podscope_gpu_document::Document::of(Answer::Node(podscope_gpu::sift(raw)));
         let (node, left_out) = clean::node(client::read(&sent.to_json().unwrap()).unwrap());
         assert_eq!((Answer::Node(node), left_out), (sent.answer, 0), "nothing in it needs to be cleaned");
     }

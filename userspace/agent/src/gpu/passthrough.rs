@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use podscope_gpu::document::pci_address;
+use podscope_gpu_document::pci_address;
 
 /// Drivers that hand a device over; the second is for the GPUs of NVIDIA's Grace systems.
 const DRIVERS: [&str; 2] = ["vfio-pci", "nvgrace-gpu-vfio-pci"];

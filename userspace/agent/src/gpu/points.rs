@@ -1,7 +1,7 @@
 //! Figures of GPUs as points.
 
 use podscope_catalog::id;
-use podscope_gpu::document::{Device, Instance, Process};
+use podscope_gpu_document::{Device, Instance, Process};
 
 use crate::accounting::points::Points;
 use crate::snapshot::Point;

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use podscope_gpu::document::pci_address;
+use podscope_gpu_document::pci_address;
 
 use crate::text::visible;
 

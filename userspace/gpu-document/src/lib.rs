@@ -1,4 +1,4 @@
-//! The document: what NVML says now, or why it says nothing.
+//! The document that podscope-gpu answers and the agent reads: what NVML says now, or why it says nothing.
 
 use std::io;
 
