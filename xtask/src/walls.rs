@@ -11,13 +11,13 @@ use crate::cmd;
 const RESERVED: &[(&str, &[&str])] = &[
     ("aya", &["podscope-agent", "aya-log"]),
     ("aya-ebpf", &["podscope-probes", "aya-log-ebpf"]),
-    ("axum", &["tonic"]),
+    ("axum", &["podscope-hub", "axum-extra", "tonic", "utoipa-axum"]),
     ("kube", &["podscope-cluster"]),
     ("k8s-openapi", &["podscope-cluster", "kube-client", "kube-core", "kube"]),
     ("nvml-wrapper", &["podscope-gpu"]),
     ("podscope-cluster", &["podscope-agent"]),
     ("podscope-gpu", &[]),
-    ("sqlx", &[]),
+    ("sqlx", &["podscope-hub"]),
 ];
 /// Crates of the workspace that may depend on nothing else than these; tests may use more.
 const BARE: &[(&str, &[&str])] = &[

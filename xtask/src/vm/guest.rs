@@ -16,6 +16,9 @@ use crate::{cmd, repository};
 /// The memory of a guest, in megabytes; its file system is in it.
 const MEMORY: &str = "3072";
 
+/// A guest that says nothing for so long has stopped; the longest step without a line takes a third of it.
+const SILENCE: Duration = Duration::from_secs(240);
+
 /// Off: on a busy host a guest's processors stand still for seconds, which the kernel takes for its own fault.
 const IMPATIENCE: &str = "nowatchdog rcupdate.rcu_cpu_stall_suppress=1";
 
@@ -81,12 +84,26 @@ pub(crate) struct Boot<'a> {
 impl Boot<'_> {
     /// Runs the guest to its end; the console is kept in `target/vm/<label>.log`.
     ///
+    /// Where every CPU of the guest is a thread of QEMU's translator, one of them may keep an old translation of code
+    /// that the kernel patches from another one, and trap on the same instruction for ever (QEMU 7.2: on a breakpoint
+    /// that memory no longer had). A guest that stood still is booted once more, with one thread for all its CPUs.
+    ///
     /// # Errors
-    /// When QEMU cannot be started or the guest takes longer than its limit.
+    /// When QEMU cannot be started, or the guest falls silent or takes longer than its limit.
     pub(crate) fn run(&self) -> Result<Transcript> {
+        match self.once(self.accelerator) {
+            Err(error) if self.accelerator == Accelerator::Tcg => {
+                println!("again   {}, with one thread: {error:#}", self.label);
+                self.once(Accelerator::TcgSingle)
+            }
+            ended => ended,
+        }
+    }
+
+    fn once(&self, accelerator: Accelerator) -> Result<Transcript> {
         let path = repository().join(format!("target/vm/{}.log", self.label));
         let mut log = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        let mut command = self.command();
+        let mut command = self.command(accelerator);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("cannot start `{}`", cmd::show(&command)))?;
         let console = child.stdout.take().context("QEMU has no console")?;
@@ -124,17 +141,22 @@ impl Boot<'_> {
         });
         let start = Instant::now();
         loop {
-            match inbox.recv_timeout(self.limit.saturating_sub(start.elapsed())) {
+            let left = self.limit.saturating_sub(start.elapsed());
+            match inbox.recv_timeout(left.min(SILENCE)) {
                 Ok(line) => each(&line)?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) if left > SILENCE => {
+                    bail!("it has said nothing for {} s", SILENCE.as_secs());
+                }
                 Err(RecvTimeoutError::Timeout) => bail!("it took longer than {} s", self.limit.as_secs()),
             }
         }
     }
 
-    fn command(&self) -> Command {
-        let accelerator = match self.accelerator {
+    fn command(&self, accelerator: Accelerator) -> Command {
+        let accelerator = match accelerator {
             Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Accelerator::TcgSingle => ["-accel", "tcg,thread=single", "-cpu", "max"],
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
         };
         let mut command = self.arch.qemu();

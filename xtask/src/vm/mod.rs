@@ -88,6 +88,8 @@ pub struct Args {
 pub enum Accelerator {
     /// In software: works everywhere.
     Tcg,
+    /// In software, with one thread for all CPUs of the guest.
+    TcgSingle,
     /// By the host's processor.
     Kvm,
 }
