@@ -14,11 +14,17 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("axum", &["podscope-hub", "axum-extra", "tonic", "utoipa-axum"]),
     ("kube", &["podscope-cluster"]),
     ("k8s-openapi", &["podscope-cluster", "kube-client", "kube-core", "kube"]),
+    ("nvml-wrapper", &["podscope-gpu"]),
     ("podscope-cluster", &["podscope-agent"]),
+    ("podscope-gpu", &[]),
     ("sqlx", &["podscope-hub"]),
 ];
 /// Crates of the workspace that may depend on nothing else than these; tests may use more.
-const BARE: &[(&str, &[&str])] = &[("podscope-abi", &["bytemuck"]), ("podscope-catalog", &[])];
+const BARE: &[(&str, &[&str])] = &[
+    ("podscope-abi", &["bytemuck"]),
+    ("podscope-catalog", &[]),
+    ("podscope-gpu-document", &["serde", "serde_json", "thiserror"]),
+];
 /// Crates of which there is one version.
 const SINGLE: &[&str] = &["hyper", "prost", "rustls", "tokio", "tonic"];
 /// Crates that must not be there: ring is the one TLS provider.

@@ -36,6 +36,7 @@ fn no_feature_is_missing_and_every_test_named_exists() {
         numbers("S1", 28..=28),
         numbers("S2", 1..=42),
         numbers("S3", 18..=22),
+        numbers("S3", 43..=43),
         numbers("S4", 17..=31),
     ];
     let wanted = wanted.concat();

@@ -19,6 +19,8 @@ const RENDERINGS: &[(&str, &[&str])] = &[
     ("deploy/base", &["tls", "client-certificates"]),
     ("deploy/base", &["no-runtime"]),
     ("deploy/base", &["cluster"]),
+    ("deploy/base", &["gpu"]),
+    ("deploy/overlays/kubevirt", &["gpu", "gpu-runtime-class", "tls"]),
     ("deploy/base", &["openshift"]),
     ("deploy/base", &["kubevirt-metrics-collector"]),
     ("deploy/overlays/kubevirt", &["kubevirt-metrics-collector", "kubevirt-servicemonitor", "openshift"]),
@@ -176,6 +178,45 @@ fn the_host_is_mounted_for_reading_alone() {
     }
 }
 
+/// What loads a closed library has no right that the agent has, and nothing of the host but its processes' numbers.
+#[test]
+fn podscope_gpu_has_no_rights_at_all() {
+    let rendered = render("deploy/base", &["gpu"]);
+    let pod = pod(&rendered);
+    let helper = pod["containers"].as_array().unwrap().iter().find(|container| container["name"] == "gpu").unwrap();
+    let context = &helper["securityContext"];
+    assert_eq!(context["capabilities"], json!({ "drop": ["ALL"] }));
+    for (right, granted) in
+        [("privileged", false), ("allowPrivilegeEscalation", false), ("readOnlyRootFilesystem", true)]
+    {
+        assert_eq!(context[right], granted, "{right}");
+    }
+    assert_eq!(
+        (&context["runAsNonRoot"], &context["seccompProfile"]["type"]),
+        (&true.into(), &"RuntimeDefault".into())
+    );
+    // The socket: both have the group that its folder belongs to.
+    assert_eq!(pod["securityContext"]["fsGroup"], context["runAsGroup"]);
+    let mounts = helper["volumeMounts"].as_array().unwrap();
+    assert_eq!(mounts.iter().map(|mount| &mount["name"]).collect::<Vec<_>>(), ["gpu"]);
+    let folder = |container: &Value| {
+        let mount = container["volumeMounts"].as_array().unwrap().iter().find(|mount| mount["name"] == "gpu").unwrap();
+        text_at(mount, &["mountPath"])
+    };
+    assert_eq!(folder(helper), "/run/podscope");
+    assert_eq!(folder(&pod["containers"][0]), "/run/podscope");
+    assert_eq!(pod["hostPID"], true, "the ids of processes are the host's");
+    let volume = pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == "gpu").unwrap();
+    assert!(volume["emptyDir"].is_object(), "{volume}");
+
+    let version =
+        text("Cargo.toml").lines().find_map(|line| line.strip_prefix("version = ").map(str::to_owned)).unwrap();
+    assert_eq!(helper["image"], format!("podscope-gpu:{}", version.trim_matches('"')));
+    let image = text("deploy/images/gpu.Containerfile");
+    assert!(image.contains(&format!("USER {0}:{0}", context["runAsUser"])), "the image runs as another user");
+    assert!(pod["runtimeClassName"].is_null());
+}
+
 #[test]
 fn probes_fit_the_way_in_which_the_agent_listens() {
     let readiness = |components: &[&str]| container(components)["readinessProbe"].clone();
@@ -249,7 +290,10 @@ fn the_image_is_built_from_every_crate_by_the_declared_compiler() {
         assert!(carried.contains(needed), "the image's build does not get {needed}");
     }
     let compiler = format!("FROM rust:{}-", value("rust-version").trim_matches('"'));
-    assert!(text("deploy/images/agent.Containerfile").contains(&compiler), "the image is not built {compiler}…");
+    for name in ["agent", "gpu"] {
+        let image = text(&format!("deploy/images/{name}.Containerfile"));
+        assert!(image.contains(&compiler), "the image {name} is not built {compiler}…");
+    }
     let image = format!("podscope-agent:{}", value("version").trim_matches('"'));
     assert_eq!(container(&[])["image"], image);
 }

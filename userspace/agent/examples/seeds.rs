@@ -12,6 +12,7 @@ use containerd_client::to_any;
 use containerd_client::types::Envelope;
 use k8s_cri::v1::ContainerStatusRequest;
 use podscope_abi::{CgroupEvent, EventHeader, EventKind, OomEvent};
+use podscope_gpu::document::{Answer, Document};
 use prost::Message;
 
 #[path = "../tests/support/btf.rs"]
@@ -56,6 +57,7 @@ fn main() {
         ("cgroup_path", paths(&testdata.join("cgroup"))),
         ("cluster_answer", cluster()),
         ("configuration", text(&CONFIGURATIONS)),
+        ("gpu_answer", gpus()),
         ("http_request", text(&REQUESTS)),
         ("kernel_file", ["cgroup", "proc", "node"].map(|folder| files(&testdata.join(folder))).concat()),
         ("kernel_log", log(&testdata.join("oom"))),
@@ -77,6 +79,13 @@ fn files(folder: &Path) -> Vec<Vec<u8>> {
     entries.sort();
     let read = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![fs::read(path).unwrap()] };
     entries.into_iter().flat_map(read).collect()
+}
+
+/// The two answers that podscope-gpu has.
+fn gpus() -> Vec<Vec<u8>> {
+    let raw = serde_json::from_str(include_str!("../../gpu/testdata/raw.json")).unwrap();
+    let answers = [Answer::Node(podscope_gpu::sift(raw)), Answer::Unavailable("no driver".to_owned())];
+    answers.map(|answer| Document::of(answer).to_json().unwrap()).into()
 }
 
 /// Recorded cgroup paths.

@@ -1,27 +1,27 @@
 //! The collection: everything is read, accounted, attributed and published, on wall-clock multiples of the interval.
 
+mod groups;
 mod machines;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashSet;
 use podscope_abi::{BookKey, Loss};
 
-use crate::accounting::points::LayerFigures;
-use crate::accounting::{Accounting, ContainerKey, Limits, Moment, Outcome, Policy};
+use crate::accounting::{Accounting, Limits, Moment, Outcome, Policy};
 use crate::attribution::{Attribution, Identity};
 use crate::cgroup::{Layout, Reader, scan};
 use crate::cluster;
 use crate::compat::kubevirt::Tracker;
 use crate::descriptors::{self, Schedule};
 use crate::figures::GroupFigures;
+use crate::gpu::Gpus;
 use crate::kernel::{Event, Events, Kernel, boot_ns, monotonic_ns};
 use crate::node::Node;
 use crate::oom::{Kmsg, OomTracker};
 use crate::own::{OwnFigures, Usage};
-use crate::publish::{Names, Publisher, Readings};
-use crate::runtime::Layer;
+use crate::publish::{Names, Publisher};
 use crate::snapshot::Snapshot;
 use crate::status::{Board, Kind, State};
 use crate::vm::Machines;
@@ -89,6 +89,7 @@ pub struct Collector {
     join: cluster::Join,
     tracker: Option<Tracker>,
     node: Node,
+    gpus: Gpus,
 }
 
 /// What is read besides the kernel's tables and the cgroups.
@@ -101,6 +102,8 @@ pub struct Sources {
     pub cluster: cluster::Handle,
     /// Puts that on what is collected.
     pub join: cluster::Join,
+    /// GPUs.
+    pub gpus: Gpus,
     /// Makes the resources of an older tool's page, where the agent stands in for one.
     pub tracker: Option<Tracker>,
 }
@@ -114,7 +117,7 @@ impl Collector {
         publisher: Publisher,
         attribution: Attribution,
         limits: Limits,
-        Sources { kmsg, node, cluster, join, tracker }: Sources,
+        Sources { kmsg, node, cluster, join, gpus, tracker }: Sources,
     ) -> Self {
         let shared = Shared {
             accounting: Accounting::new(limits),
@@ -144,6 +147,7 @@ impl Collector {
             join,
             tracker,
             node,
+            gpus,
         }
     }
 
@@ -196,6 +200,7 @@ impl Collector {
         let Shared { accounting, attribution, names, machines, last } = &mut *shared;
         let mut clock = Phases::start();
         let now = now();
+        self.gpus.begin(&now);
         self.scan_groups(attribution, accounting, now.monotonic_ns);
         for renamed in attribution.refresh(now.monotonic_ns) {
             accounting.restart(&renamed);
@@ -237,9 +242,10 @@ impl Collector {
         let cluster = self.cluster.view();
         self.publisher.describe(self.join.workloads(&cluster));
         let of_node = self.publisher.node(&self.node, attribution, accounting.processes.len() as u64, &now);
+        let of_gpus = self.publisher.gpus(&mut self.gpus, accounting, attribution, names, machines, &now);
         let mut resources =
             self.publisher.resources(accounting, attribution, names, machines, &outcome.ended, readings);
-        resources.extend(of_node);
+        resources.extend(of_node.into_iter().chain(of_gpus));
         self.join.join(&mut resources, &cluster, &now);
         let lingering = self.publisher.lingering(&resources, &now);
         last.losses = self.kernel.losses();
@@ -326,6 +332,7 @@ impl Collector {
             ("filesystem", filesystems),
         ];
         dropped.extend(self.cluster.dropped());
+        dropped.extend(self.gpus.dropped());
         dropped
     }
 
@@ -394,53 +401,6 @@ impl Collector {
                 names.insert(exe, name.into());
             }
         }
-    }
-
-    fn read_groups(&mut self, accounting: &Accounting, attribution: &Attribution, last: &mut Last) -> Readings {
-        let mut readings = Readings::default();
-        let published =
-            accounting.containers.keys().filter(|key| !matches!(attribution.identity(key), Identity::Waiting));
-        let pods: Vec<ContainerKey> =
-            attribution.runtime().pods().iter().map(|pod| ContainerKey::Pod(Arc::clone(&pod.uid))).collect();
-        for key in published.chain(&pods) {
-            if let Some(path) = attribution.group(key)
-                && !readings.figures.contains_key(key)
-            {
-                let figures = self.figures.read(&mut self.reader, key, path, accounting.now.monotonic_ns);
-                if let Some(cpus) = self.figures.cpus(key) {
-                    readings.cpus.insert(key.clone(), cpus);
-                }
-                for number in figures.disk.devices.iter().map(|device| device.number) {
-                    if let Some(name) = self.node.device_name(number) {
-                        readings.devices.entry(number).or_insert_with(|| Arc::clone(name));
-                    }
-                }
-                readings.figures.insert(key.clone(), figures);
-            }
-        }
-        self.figures.forget_unread(accounting.now.monotonic_ns);
-        readings.layers = self.layers(attribution);
-        match self.waits.read(&mut self.kernel, |cgroup| accounting.owner(cgroup), monotonic_ns()) {
-            Ok(read) => {
-                last.entries[2] = read.cgroups;
-                (readings.waits, readings.vcpus) = (read.by_container, read.by_vcpu);
-            }
-            Err(error) => tracing::warn!("cannot list the cgroups: {error}"),
-        }
-        readings
-    }
-}
-
-impl Collector {
-    /// What containers have written over their images, and the file systems that hold it.
-    fn layers(&self, attribution: &Attribution) -> HashMap<Arc<str>, LayerFigures> {
-        let sizes = self.node.sizes();
-        let figures = |layer: &Layer| LayerFigures {
-            used: layer.used_bytes,
-            inodes: layer.inodes,
-            size: sizes.of_path(&layer.mountpoint).copied(),
-        };
-        attribution.runtime().layers().iter().map(|(id, layer)| (Arc::clone(id), figures(layer))).collect()
     }
 }
 

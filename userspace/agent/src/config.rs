@@ -12,6 +12,7 @@ use crate::compat::kubevirt::Tool;
 use crate::confine::Confine;
 use crate::detail;
 use crate::export::otlp::OtlpArgs;
+use crate::gpu;
 use crate::http::TlsFiles;
 use crate::kernel::programs::PROGRAMS;
 use crate::runtime::SocketChoice;
@@ -48,6 +49,10 @@ pub struct Config {
     /// Socket of the container runtime: `auto`, `none`, or a path such as unix:///run/containerd/containerd.sock.
     #[arg(long, value_name = "SOCKET", env = "PODSCOPE_CRI_SOCKET", default_value = "auto")]
     pub cri_socket: SocketChoice,
+
+    /// Socket of podscope-gpu, which reads NVML: `auto`, /run/podscope/gpu.sock once it is there; `off`; or a path.
+    #[arg(long, value_name = "SOCKET", env = "PODSCOPE_GPU_SOCKET", default_value = "auto")]
+    pub gpu_socket: gpu::Choice,
 
     /// Where the host's root is mounted; sockets are looked for below it.
     #[arg(long, value_name = "DIR", default_value = "/")]
@@ -202,6 +207,7 @@ mod tests {
             (["--scheduling-detail", "some"], "[possible values: on, off]"),
             (["--listen", "nonsense"], "--listen"),
             (["--cri-socket", "tcp://nonsense"], "unix://"),
+            (["--gpu-socket", "gpu.sock"], "auto and off"),
             (["--processes-per-container", "0"], "1..=10000"),
             (["--tls-cert", "cert.pem"], "--tls-key"),
             (["--format", "json"], "--metrics"),

@@ -17,6 +17,7 @@ pub mod export;
 mod figures;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod gpu;
 pub mod http;
 pub mod kernel;
 pub mod log;

@@ -1,5 +1,6 @@
 //! Makes the resources of a snapshot: which attributes an entity is published under, and when a series ends.
 
+mod gpu;
 mod identity;
 mod machines;
 mod node;
@@ -63,6 +64,9 @@ enum Subject {
     Vcpu(Arc<str>, Arc<str>, u32),
     Culprit(Arc<str>, Blamed),
     Device(ContainerKey, (u32, u32)),
+    /// By executable, and by GPU and instance.
+    ProcessGpu(ProcessKey, ContainerKey, u64, Arc<str>),
+    ContainerGpu(ContainerKey, Arc<str>),
     /// The node or a part of it, by name.
     Part(Entity, Arc<str>),
 }
@@ -388,6 +392,8 @@ impl Publisher {
             | Subject::Container(container)
             | Subject::Culprit(_, Blamed::Container(container))
             | Subject::Device(container, _)
+            | Subject::ProcessGpu(_, container, _, _)
+            | Subject::ContainerGpu(container, _)
                 if container == key =>
             {
                 before.push(Arc::clone(attributes));

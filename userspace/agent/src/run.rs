@@ -31,7 +31,7 @@ use crate::publish::Publisher;
 use crate::runtime::SocketChoice;
 use crate::snapshot::{Attributes, Resource, Snapshot};
 use crate::status::{Board, Kind, State};
-use crate::{cluster, confine, http, own, privileges, runtime, view};
+use crate::{cluster, confine, gpu, http, own, privileges, runtime, view};
 
 /// Time for the last export: within the five seconds after a signal.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -98,6 +98,7 @@ pub fn run(config: &Config, older: Option<&kubevirt::Settings>, otlp: otlp::Conf
             node,
             cluster: cluster::spawn(&kube, &board),
             join: cluster::Join::new(&config.node(), compares),
+            gpus: gpu::Gpus::new(gpu::spawn(&config.gpu_socket, &board), "/sys".as_ref()),
             tracker: older.map(|older| kubevirt::Tracker::new(older, board.clone())),
         };
         let collector = Collector::new(kernel, events, layout, publisher, attribution, limits, sources);
@@ -136,6 +137,7 @@ fn within_reach(
     confine::Wants {
         cgroup_root: config.cgroup_root.clone(),
         sockets,
+        gpu_sockets: config.gpu_socket.sockets(),
         tls_files: served.chain(target.iter().flat_map(|target| target.files())).map(PathBuf::from).collect(),
         ports: target.map(otlp::Target::port).into_iter().chain(kube.ports()).collect(),
         kube_files: kube.files(),

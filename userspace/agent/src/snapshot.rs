@@ -36,7 +36,8 @@ pub struct Resource {
     pub attributes: Arc<Attributes>,
     /// Start of the sums the agent keeps for it, ns since the Unix epoch.
     pub start_ns: u64,
-    /// Start of the sums the kernel keeps for it ([`Source::Cgroup`], [`Source::Kernel`]), ns since the Unix epoch.
+    /// Start of the sums that others keep for it ([`Source::Cgroup`], [`Source::Kernel`], [`Source::Nvml`]), ns since the
+    /// Unix epoch.
     pub kernel_start_ns: u64,
     /// The last word of a series that has ended: sent over OTLP once, kept on `/metrics` for a while.
     pub ended: bool,
@@ -47,7 +48,11 @@ pub struct Resource {
 impl Resource {
     /// Start of a cumulative metric's sum, ns since the Unix epoch.
     pub fn start(&self, source: Source) -> u64 {
-        if matches!(source, Source::Cgroup | Source::Kernel) { self.kernel_start_ns } else { self.start_ns }
+        if matches!(source, Source::Cgroup | Source::Kernel | Source::Nvml) {
+            self.kernel_start_ns
+        } else {
+            self.start_ns
+        }
     }
 }
 

@@ -344,6 +344,7 @@ fn files_and_sockets_that_are_replaced_stay_within_reach() -> End {
     let interface = confined(&Wants {
         cgroup_root: "/sys/fs/cgroup".into(),
         sockets: vec![socket.clone()],
+        gpu_sockets: Vec::new(),
         tls_files: vec![at("tls/cert.pem")],
         kube_files: Vec::new(),
         ports: Vec::new(),

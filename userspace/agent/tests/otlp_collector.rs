@@ -94,7 +94,7 @@ fn expected_metric(out: &mut String, at: usize, run: &[Point]) {
     }
     let start = match (row.instrument, row.source) {
         (Instrument::Gauge, _) => 0,
-        (_, Source::Cgroup | Source::Kernel) => KERNEL_START,
+        (_, Source::Cgroup | Source::Kernel | Source::Nvml) => KERNEL_START,
         _ => START,
     };
     if row.instrument != Instrument::Gauge {

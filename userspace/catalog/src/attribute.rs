@@ -91,6 +91,10 @@ attributes! {
     VCPU_STATE = "podscope.vm.vcpu.state" ["guest", "host", "polling", "halted"];
     /// Whose limit an OOM kill enforced.
     OOM_SCOPE = "podscope.oom.scope" ["container", "pod", "node", "other", "unknown"];
+    /// What a piece of hardware is.
+    HW_TYPE = "hw.type" ["gpu"];
+    /// What a process has a GPU do.
+    GPU_CONTEXT = "podscope.gpu.context" ["compute", "graphics", "both"];
     /// User or kernel time, under the older name.
     KUBEVIRT_CPU = "type" ["user", "system"];
     /// Pages of a process, as /proc/PID/statm counts them; `dirty` and `data` are both its data and stack.
@@ -115,7 +119,7 @@ attributes! {
         "process", "ended_series", "cgroup_name", "oom_kill", "kmsg_record",
         "container", "label", "runtime_answer", "runtime_request", "log_line",
         "kube_pod", "kube_pod_metrics", "kube_sample",
-        "device", "interface", "filesystem",
+        "device", "interface", "filesystem", "gpu", "gpu_process",
     ];
     /// Why the HTTP endpoint refused something or cut it off.
     HTTP_REFUSAL = "podscope.http.refusal.reason" [
@@ -138,6 +142,6 @@ attributes! {
     AGENT_SOURCE = "podscope.source" [
         "btf", "cgroup", "runtime", "containerd", "kmsg", "proc", "otlp", "http", "log", "seccomp", "landlock",
         "kube_pods", "kube_node", "kube_clock", "kubelet", "metrics_server",
-        "node", "filesystem", "container_stats",
+        "node", "filesystem", "container_stats", "gpu",
     ];
 }

@@ -121,6 +121,16 @@ pub enum Entity {
     Volume,
     /// A block device as a container uses it.
     ContainerDevice,
+    /// A GPU of the node.
+    Gpu,
+    /// An instance that a GPU is divided into.
+    GpuInstance,
+    /// A GPU as a container uses it.
+    ContainerGpu,
+    /// A GPU as a process uses it.
+    ProcessGpu,
+    /// A GPU that is left to virtual machines.
+    PassthroughGpu,
     /// The agent itself.
     Agent,
     /// Processes that `--compat kubevirt` was told to track: those of one name in one pod.
@@ -131,7 +141,7 @@ pub enum Entity {
 
 impl Entity {
     /// Every entity.
-    pub const ALL: [Entity; 18] = [
+    pub const ALL: [Entity; 23] = [
         Entity::Process,
         Entity::Executable,
         Entity::Container,
@@ -147,6 +157,11 @@ impl Entity {
         Entity::PodInterface,
         Entity::Volume,
         Entity::ContainerDevice,
+        Entity::Gpu,
+        Entity::GpuInstance,
+        Entity::ContainerGpu,
+        Entity::ProcessGpu,
+        Entity::PassthroughGpu,
         Entity::Agent,
         Entity::KubevirtProcess,
         Entity::KubevirtInfo,
@@ -169,6 +184,11 @@ impl Entity {
             Entity::PodInterface => "pod interface",
             Entity::Volume => "volume",
             Entity::ContainerDevice => "container device",
+            Entity::Gpu => "gpu",
+            Entity::GpuInstance => "gpu instance",
+            Entity::ContainerGpu => "container gpu",
+            Entity::ProcessGpu => "process gpu",
+            Entity::PassthroughGpu => "passthrough gpu",
             Entity::Culprit => "culprit",
             Entity::Agent => "agent",
             Entity::KubevirtProcess => "kubevirt process",
@@ -225,6 +245,27 @@ impl Entity {
             ],
             Entity::Container => container!(),
             Entity::ContainerDevice => container!("system.device"),
+            Entity::Gpu => &[
+                "k8s.node.name",
+                "hw.id",
+                "hw.model",
+                "hw.driver_version",
+                "podscope.gpu.index",
+                "podscope.pci.address",
+            ],
+            Entity::GpuInstance => {
+                &["k8s.node.name", "hw.id", "hw.parent", "podscope.gpu.instance.id", "podscope.gpu.compute_instance.id"]
+            }
+            Entity::ContainerGpu => container!("hw.id"),
+            Entity::ProcessGpu => container!(
+                "podscope.vm.role",
+                "process.executable.name",
+                "process.pid",
+                "hw.id",
+                "podscope.gpu.instance.id",
+                "podscope.gpu.compute_instance.id"
+            ),
+            Entity::PassthroughGpu => pod!("podscope.pci.address", "podscope.pci.id"),
             Entity::Executable => container!("podscope.vm.role", "process.executable.name"),
             Entity::Process => container!("podscope.vm.role", "process.executable.name", "process.pid"),
             Entity::KubevirtProcess => &["domain", "host", "process"],
@@ -275,6 +316,23 @@ impl Entity {
             }
             Entity::Volume => "A volume of a pod that is a file system of its own.",
             Entity::ContainerDevice => "A block device as a container uses it, by the container's cgroup.",
+            Entity::Gpu => {
+                "A GPU of the node, by NVML; `hw_id` is its UUID. Needs podscope-gpu beside the agent. A figure that a \
+                 GPU does not support is absent."
+            }
+            Entity::GpuInstance => {
+                "An instance of a GPU (MIG); `hw_parent` is the GPU's UUID. The numbers are known while it has \
+                 processes."
+            }
+            Entity::ContainerGpu => {
+                "A GPU as the processes of a container use it, also as its pod's and virtual machine's by their labels; \
+                 `hw_id` is its UUID."
+            }
+            Entity::ProcessGpu => "A GPU, or an instance of one, as a process uses it; `hw_id` is the GPU's UUID.",
+            Entity::PassthroughGpu => {
+                "A GPU that the kernel has handed over to virtual machines (vfio-pci), so that the node has no figures \
+                 of it; with the virtual machine whose emulator's arguments name it."
+            }
             Entity::Node => "The node: its kernel's own sums over everything that runs on it.",
             Entity::Agent => "The agent itself.",
             Entity::KubevirtProcess => {
@@ -310,6 +368,8 @@ pub enum Source {
     Api,
     /// The kubelet's `/metrics/resource`, or metrics.k8s.io, which serves the same.
     MetricsServer,
+    /// NVIDIA's management library, read by podscope-gpu; such a counter started with the driver, not with the agent.
+    Nvml,
     /// The agent's own bookkeeping.
     Agent,
 }
@@ -350,6 +410,7 @@ impl Source {
             Source::Runtime => "container runtime",
             Source::Api => "Kubernetes API",
             Source::MetricsServer => "kubelet or metrics.k8s.io",
+            Source::Nvml => "NVML",
             Source::Agent => "agent",
         }
     }

@@ -26,6 +26,9 @@ pub fn unit_name(metric: &Metric) -> Option<&'static str> {
     match metric.unit {
         "s" => Some("seconds"),
         "By" => Some("bytes"),
+        "W" => Some("watts"),
+        "J" => Some("joules"),
+        "Cel" => Some("celsius"),
         "1" if metric.instrument == Instrument::Gauge => Some("ratio"),
         _ => None,
     }
@@ -94,6 +97,10 @@ mod tests {
             (*id::PROCESS_MEMORY_USAGE.metric(), "process_memory_usage_bytes"),
             (*id::PROCESS_CONTEXT_SWITCHES.metric(), "process_context_switches_total"),
             (*id::CONTAINER_RUN_QUEUE_WAIT.metric(), "podscope_container_run_queue_wait_seconds"),
+            (*id::GPU_ENERGY.metric(), "hw_energy_joules_total"),
+            (*id::GPU_POWER.metric(), "hw_power_watts"),
+            (*id::GPU_TEMPERATURE.metric(), "hw_temperature_celsius"),
+            (*id::GPU_UTILIZATION.metric(), "hw_gpu_utilization_ratio"),
             (*id::AGENT_PROBE_UP.metric(), "podscope_agent_probe_up"),
         ] {
             assert_eq!(family_name(&metric), family);

@@ -78,7 +78,7 @@ fn json_string(text: &str) -> String {
 /// METRICS.md, the reference page.
 pub fn markdown() -> String {
     let mut out = String::from(
-        "<!-- Generated from userspace/catalog/src/table.rs by `cargo xtask generate`. Do not edit. -->\n\
+        "<!-- Generated from userspace/catalog/src/table by `cargo xtask generate`. Do not edit. -->\n\
          \n\
          # Metrics\n\
          \n\

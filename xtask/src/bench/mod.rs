@@ -6,7 +6,7 @@
 //! | `page`, `picture` | docs/cost.md and its picture, from the committed results |
 //! | `lab` | what all measurements share: binaries, pauses, the host's facts |
 //! | `agent`, `bpf`, `proc`, `tools`, `crowd`, `churn`, `receiver` | the agent, the kernel's books on programs and maps, processes, other programs, thousands of processes in containers, work that reaches every hook, an OTLP receiver |
-//! | `switch`, `probes`, `wall`, `collection`, `growth`, `cpus`, `idle`, `throughput` | one family of rows each |
+//! | `switch`, `probes`, `wall`, `collection`, `growth`, `cpus`, `idle`, `throughput`, `vm` | one family of rows each |
 
 pub(crate) mod agent;
 mod bpf;
@@ -27,6 +27,7 @@ mod row;
 mod switch;
 mod throughput;
 mod tools;
+mod vm;
 mod wall;
 
 use std::collections::BTreeMap;
@@ -83,6 +84,8 @@ enum Family {
     Idle,
     /// 100,000 points over OTLP.
     Throughput,
+    /// Virtual machines: a switch between virtual CPUs, an exit from KVM, a collection with 200 machines.
+    Vm,
 }
 
 impl Family {
@@ -107,6 +110,7 @@ impl Family {
             Self::Cpus => cpus::measure(lab),
             Self::Idle => idle::measure(lab),
             Self::Throughput => throughput::measure(lab),
+            Self::Vm => vm::measure(lab),
         }
     }
 }

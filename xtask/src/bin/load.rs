@@ -5,9 +5,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ usage: podscope-load WORK
   mem MB MS           touch MB megabytes of anonymous memory and hold them for MS milliseconds (0: for ever)
   io MB               write MB megabytes to a file in /tmp, sync, read them back and remove the file
   exec-chain NAME MS  burn MS milliseconds, become a program called NAME in /tmp, burn MS milliseconds again
+  vcpus N …           N threads with the names of virtual CPUs that sleep; a line M on standard input makes the first
+                      two wake each other M times, and is answered with the nanoseconds; the rest is passed over
   mix MS              spinners, short processes, threads, sleepers and memory together for MS milliseconds
 ";
 
@@ -60,6 +64,7 @@ fn work(words: &[&str]) -> io::Result<()> {
         ["together", n, ms] => together(number(n)?, millis(ms)?),
         ["mem", mb, ms] => memory(number(mb)?, endless_if_zero(number(ms)?)),
         ["io", mb] => return disk(number(mb)?),
+        ["vcpus", n, ..] => return vcpus(number(n)?),
         ["exec-chain", name, ms] => return exec_chain(name, ms),
         ["mix", ms] => return mix(millis(ms)?),
         _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, HELP)),
@@ -176,6 +181,41 @@ fn exec_chain(name: &str, ms: &str) -> io::Result<()> {
     let next = Path::new("/tmp").join(name);
     fs::copy(std::env::current_exe()?, &next)?;
     Err(Command::new(next).args(["spin", ms]).exec())
+}
+
+/// The threads of an emulator, whose arguments are its own too.
+fn vcpus(count: usize) -> io::Result<()> {
+    let named = |index: usize| thread::Builder::new().name(format!("CPU {index}/KVM")).stack_size(64 << 10);
+    let (mut first, mut second) = UnixStream::pair()?;
+    let ((order, orders), (answer, answers)) = (channel::<u64>(), channel());
+    let wakes = move || -> io::Result<()> {
+        for count in orders {
+            let start = Instant::now();
+            for _ in 0..count {
+                first.write_all(&[0])?;
+                first.read_exact(&mut [0])?;
+            }
+            // Nobody waits for it any more.
+            let _gone = answer.send(start.elapsed());
+        }
+        Ok(())
+    };
+    named(0).spawn(wakes)?;
+    named(1).spawn(move || -> io::Result<()> {
+        loop {
+            second.read_exact(&mut [0])?;
+            second.write_all(&[0])?;
+        }
+    })?;
+    for index in 2..count {
+        named(index).spawn(|| pass(Duration::MAX))?;
+    }
+    for line in io::stdin().lines() {
+        order.send(number(&line?)?).map_err(io::Error::other)?;
+        println!("{}", answers.recv().map_err(io::Error::other)?.as_nanos());
+    }
+    pass(Duration::MAX);
+    Ok(())
 }
 
 /// Runs every kind of work until `span` has passed, and waits for all of it.

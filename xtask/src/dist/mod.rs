@@ -11,8 +11,28 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::setup::{self, toolchain::Source};
 use crate::{cmd, repository, walls};
 
-/// The released programs, which are named as their packages.
-const PROGRAMS: [(&str, &str); 2] = [("podscope-agent", "podscope-agent"), ("podscope-cli", "podscope")];
+/// The released programs.
+const PROGRAMS: [Program; 3] = [
+    Program { package: "podscope-agent", name: "podscope-agent", linked: Linked::Static },
+    Program { package: "podscope-cli", name: "podscope", linked: Linked::Static },
+    Program { package: "podscope-gpu", name: "podscope-gpu", linked: Linked::Dynamic },
+];
+
+/// A released program.
+struct Program {
+    package: &'static str,
+    name: &'static str,
+    linked: Linked,
+}
+
+/// How a program is linked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Linked {
+    /// Runs anywhere.
+    Static,
+    /// Can load a library at run time, such as NVML.
+    Dynamic,
+}
 
 /// What `dist` takes.
 #[derive(Debug, clap::Args)]
@@ -25,17 +45,17 @@ pub struct Args {
 /// Builds the programs into `target/dist`, each with its bill of materials.
 ///
 /// # Errors
-/// When they cannot be built, are not static, or with `verify` when a second build has other bytes.
+/// When they cannot be built, are not linked as they should be, or with `verify` when a second build has other bytes.
 pub fn dist(args: &Args) -> Result<()> {
     setup::setup(Source::Auto)?;
     let target = walls::host()?;
     let folder = repository().join("target/dist");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let built = build(repository(), &target)?;
-    for ((package, name), from) in PROGRAMS.iter().zip(&built) {
+    for (Program { package, name, linked }, from) in PROGRAMS.iter().zip(&built) {
         let to = folder.join(name);
         fs::copy(from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
-        check_static(&to)?;
+        check_linkage(&to, *linked)?;
         let bill = folder.join(format!("{name}.cdx.json"));
         fs::write(&bill, sbom::of(package, &target)?).with_context(|| format!("cannot write {}", bill.display()))?;
         println!("{}  {} bytes, with {}", to.display(), fs::metadata(&to)?.len(), bill.display());
@@ -45,11 +65,22 @@ pub fn dist(args: &Args) -> Result<()> {
 
 /// Builds in a folder, and returns where the programs are.
 fn build(root: &Path, target: &str) -> Result<Vec<PathBuf>> {
-    let into = root.join("target/dist-build");
+    let fixed = build_linked(root, target, Linked::Static)?;
+    let loading = build_linked(root, target, Linked::Dynamic)?;
+    let place = |program: &Program| match program.linked {
+        Linked::Static => fixed.join(program.name),
+        Linked::Dynamic => loading.join(program.name),
+    };
+    Ok(PROGRAMS.iter().map(place).collect())
+}
+
+/// Builds those that are linked so, and returns their folder. Each way has one of its own, since the flags differ.
+fn build_linked(root: &Path, target: &str, linked: Linked) -> Result<PathBuf> {
+    let into = root.join(if linked == Linked::Static { "target/dist-build" } else { "target/dist-build-dynamic" });
     let mut cargo = cmd::cargo(["build", "--locked", "--release", "--target", target, "--target-dir"]);
     cargo.arg(&into).current_dir(root);
-    for (package, _) in PROGRAMS {
-        cargo.args(["--package", package]);
+    for program in PROGRAMS.iter().filter(|program| program.linked == linked) {
+        cargo.args(["--package", program.package]);
     }
     let home = cargo_home()?;
     // What is compiled from C names its sources as well. A folder's name may have spaces in it.
@@ -58,16 +89,17 @@ fn build(root: &Path, target: &str) -> Result<Vec<PathBuf>> {
         .env("CFLAGS", [mapped(root, "podscope"), mapped(&home, "cargo")].join(" "))
         .env("CC_SHELL_ESCAPED_FLAGS", "1");
     // With a target named, the flags are the programs' alone and do not reach build scripts and macros.
-    let flags = flags(root, &home, &standard_library()?);
+    let flags = flags(root, &home, &standard_library()?, linked);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")).env_remove("RUSTFLAGS");
     cmd::run(&mut cargo)?;
-    Ok(PROGRAMS.iter().map(|(_, name)| into.join(target).join("release").join(name)).collect())
+    Ok(into.join(target).join("release"))
 }
 
-/// Static, and without a word of where it was built.
-fn flags(root: &Path, cargo_home: &Path, (library, name): &(PathBuf, String)) -> [String; 4] {
+/// Linked so, and without a word of where it was built.
+fn flags(root: &Path, cargo_home: &Path, (library, name): &(PathBuf, String), linked: Linked) -> [String; 4] {
     let mapped = |path: &Path, name: &str| format!("--remap-path-prefix={}={name}", path.display());
-    let fixed = "-Ctarget-feature=+crt-static".to_owned();
+    let sign = if linked == Linked::Static { '+' } else { '-' };
+    let fixed = format!("-Ctarget-feature={sign}crt-static");
     [fixed, mapped(root, "podscope"), mapped(cargo_home, "cargo"), mapped(library, name)]
 }
 
@@ -86,11 +118,14 @@ fn cargo_home() -> Result<PathBuf> {
 }
 
 /// A program that asks for an interpreter is not static.
-fn check_static(program: &Path) -> Result<()> {
+fn check_linkage(program: &Path, linked: Linked) -> Result<()> {
     let mut readelf = cmd::command("readelf", ["--program-headers", "--wide"]);
     let headers = cmd::output(readelf.arg(program))?;
-    ensure!(!headers.contains("INTERP"), "{} is not static: it asks for an interpreter", program.display());
-    Ok(())
+    match (headers.contains("INTERP"), linked) {
+        (true, Linked::Static) => bail!("{} is not static: it asks for an interpreter", program.display()),
+        (false, Linked::Dynamic) => bail!("{} is static: it could load no library", program.display()),
+        _ => Ok(()),
+    }
 }
 
 /// Builds a copy of the sources in another folder; nothing of the first build is used.
@@ -98,7 +133,7 @@ fn verify(target: &str, first: &Path) -> Result<()> {
     let copy = tempfile::tempdir().context("cannot make a temporary folder")?;
     let root = copy.path().join("a folder of another length");
     copy_sources(&root)?;
-    for ((_, name), second) in PROGRAMS.iter().zip(build(&root, target)?) {
+    for (Program { name, .. }, second) in PROGRAMS.iter().zip(build(&root, target)?) {
         let read = |path: &Path| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
         let (first, second) = (read(&first.join(name))?, read(&second)?);
         if let Some(at) = first.iter().zip(&second).position(|(a, b)| a != b) {
@@ -129,7 +164,7 @@ mod tests {
     #[test]
     fn flags_name_every_folder_that_is_not_the_same_everywhere() {
         let library = (PathBuf::from("/home/me/rust/lib"), "/rustc/0123".to_owned());
-        let flags = flags(Path::new("/home/me/podscope"), Path::new("/home/me/.cargo"), &library);
+        let flags = flags(Path::new("/home/me/podscope"), Path::new("/home/me/.cargo"), &library, Linked::Static);
         assert_eq!(
             flags,
             [

@@ -15,6 +15,8 @@ pub struct Wants {
     pub cgroup_root: PathBuf,
     /// Sockets on which a container runtime may listen, now or later.
     pub sockets: Vec<PathBuf>,
+    /// Where podscope-gpu listens.
+    pub gpu_sockets: Vec<PathBuf>,
     /// Certificates and keys that are read again when they change.
     pub tls_files: Vec<PathBuf>,
     /// Files by which the cluster is reached, some of which are renewed.
@@ -100,6 +102,12 @@ pub static PLACES: &[Place] = &[
         may: May::Connect,
         why: "names of pods",
         paths: |wants| socket_folders(&wants.sockets),
+    },
+    Place {
+        what: "folder of `--gpu-socket`",
+        may: May::Connect,
+        why: "figures of GPUs",
+        paths: |wants| socket_folders(&wants.gpu_sockets),
     },
 ];
 

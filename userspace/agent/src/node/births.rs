@@ -6,7 +6,7 @@ use foldhash::HashMap;
 
 /// Starts of sums by name.
 #[derive(Debug)]
-pub(super) struct Births<K> {
+pub(crate) struct Births<K> {
     known: HashMap<K, Birth>,
     pass: u64,
     /// The reading before, ns since the Unix epoch.
@@ -29,7 +29,7 @@ impl<K> Default for Births<K> {
 impl<K: Hash + Eq> Births<K> {
     /// When the sums of `key` began, ns since the Unix epoch. `total`: one that only grows; where it has fallen, another
     /// thing has taken the name. `oldest_ns`: the earliest it can have begun.
-    pub(super) fn start_ns(&mut self, key: K, total: u64, oldest_ns: u64) -> u64 {
+    pub(crate) fn start_ns(&mut self, key: K, total: u64, oldest_ns: u64) -> u64 {
         let (pass, read_ns) = (self.pass, self.read_ns);
         let since = read_ns.unwrap_or(oldest_ns).max(oldest_ns);
         let birth = self.known.entry(key).or_insert(Birth { start_ns: since, total, pass });
@@ -41,7 +41,7 @@ impl<K: Hash + Eq> Births<K> {
     }
 
     /// Ends a reading at `now_ns`, ns since the Unix epoch: what it has not asked for is forgotten.
-    pub(super) fn end(&mut self, now_ns: u64) {
+    pub(crate) fn end(&mut self, now_ns: u64) {
         let pass = self.pass;
         self.known.retain(|_, birth| birth.pass == pass);
         self.pass += 1;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use podscope_catalog::id;
 
-use self::births::Births;
+pub(crate) use self::births::Births;
 use self::disks::Disks;
 pub use self::filesystems::{Filesystem, Filesystems, Size, Sizes, Volume};
 pub use self::mounts::VolumeName;

@@ -98,7 +98,7 @@ impl Publisher {
         })
     }
 
-    fn part(
+    pub(super) fn part(
         &mut self,
         entity: Entity,
         part: Part,

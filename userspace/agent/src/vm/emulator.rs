@@ -7,12 +7,16 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use podscope_gpu_document::pci_address;
+
 use crate::text::visible;
 
 /// More than any command line that libvirt writes; what is beyond is left out.
 const MOST: u64 = 256 << 10;
 /// Bytes that are kept of one argument; names of guests are short, and what is beyond them is of no use here.
 const ARGUMENT: usize = 1024;
+/// Devices of the node that are kept of one guest.
+const DEVICES: usize = 64;
 
 /// A guest, as its emulator was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub struct Emulator {
     pub memory: Option<u64>,
     /// `-smp`.
     pub vcpus: Option<u64>,
+    /// `-device vfio-pci,host=…`: PCI addresses of the devices of the node that the guest has.
+    pub devices: Vec<String>,
 }
 
 impl Emulator {
@@ -46,6 +52,7 @@ impl Emulator {
                 "name" => found.guest = named(value, "guest").unwrap_or_default().to_owned(),
                 "uuid" => found.uuid = Some(value.to_owned()),
                 "m" => found.memory = first_or_named(value, "size").and_then(bytes),
+                "device" if found.devices.len() < DEVICES => found.devices.extend(passed_through(value)),
                 "smp" => found.vcpus = first_or_named(value, "cpus").and_then(|count| count.parse().ok()),
                 _ => {}
             }
@@ -57,6 +64,26 @@ impl Emulator {
     pub fn vm(&self) -> Option<(&str, &str)> {
         self.guest.split_once('_').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
     }
+}
+
+/// The PCI address of a device of the node that is passed through, from both forms of `-device`.
+fn passed_through(value: &str) -> Option<String> {
+    /// The properties that matter.
+    #[derive(serde::Deserialize)]
+    struct Properties {
+        driver: String,
+        host: Option<String>,
+        sysfsdev: Option<String>,
+    }
+    let Properties { driver, host, sysfsdev } = if value.starts_with('{') {
+        serde_json::from_str(value).ok()?
+    } else {
+        let property = |key| named(value, key).map(str::to_owned);
+        let driver = first_or_named(value, "driver")?.to_owned();
+        Properties { driver, host: property("host"), sysfsdev: property("sysfsdev") }
+    };
+    let address = host.or_else(|| Some(sysfsdev?.rsplit('/').next()?.to_owned()))?;
+    if driver.starts_with("vfio-pci") { pci_address(&address) } else { None }
 }
 
 /// The beginning of an argument, with what cannot be shown written out: whoever runs the process has chosen it.
@@ -105,6 +132,7 @@ mod tests {
             uuid: Some("5d307ca9-b3ef-428c-8861-06e72d69f223".into()),
             memory: Some(128 << 20),
             vcpus: Some(2),
+            devices: Vec::new(),
         };
         assert_eq!(emulator(command.trim_end()), Some(expected.clone()));
         assert_eq!(expected.vm(), Some(("default", "testvm")));
@@ -122,9 +150,23 @@ mod tests {
         assert_eq!(emulator("qemu -name guest=g -m 99999999999999999T").unwrap().memory, None);
     }
 
+    #[test]
+    fn devices_of_the_node_are_named_by_their_address() {
+        let command = "qemu -name guest=g -device vfio-pci,host=0000:3b:00.0,id=hostdev0 -device \
+            {\"driver\":\"vfio-pci\",\"host\":\"0000:AF:00.1\",\"id\":\"ua-gpu\",\"bus\":\"pci.7\"} -device virtio-net-pci,host=1:2.3 \
+            -device driver=vfio-pci-nohotplug,sysfsdev=/sys/bus/pci/devices/0000:5e:00.0 -device {\"driver\":7} \
+            -device vfio-pci,host=nonsense -device vfio-pci,sysfsdev=/sys/bus/mdev/devices/1f0b2c3d -device vfio-pci \
+            -device vfio-pci,host=81:00.0";
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let guest = Emulator::from_arguments(words.join("\0").as_bytes()).unwrap();
+        assert_eq!(guest.devices, ["0000:3b:00.0", "0000:af:00.1", "0000:5e:00.0", "0000:81:00.0"]);
+        let many = format!("qemu\0-name\0guest=g{}", "\0-device\0vfio-pci,host=3b:00.0".repeat(1000));
+        assert_eq!(Emulator::from_arguments(many.as_bytes()).unwrap().devices.len(), DEVICES);
+    }
+
     proptest! {
         #[test]
-        fn any_bytes_are_accepted(arguments in prop::collection::vec(any::<u8>(), 0..300), values in "(-(name|m|smp|uuid)\0[a-z0-9=,_]{0,12}\0){0,6}") {
+        fn any_bytes_are_accepted(arguments in prop::collection::vec(any::<u8>(), 0..300), values in "(-(name|m|smp|uuid|device)\0[a-z0-9=,_{:.]{0,12}\0){0,6}") {
             Emulator::from_arguments(&arguments);
             Emulator::from_arguments(values.as_bytes());
         }

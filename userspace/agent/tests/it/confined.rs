@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::cluster_support::{Fault, Server};
 use crate::otlp_support::rotel::Collector;
 use crate::support::agent::{Agent, command};
+use crate::support::gpu::{Helper, recorded};
 use crate::support::{eventually, pod, rig, turn, work};
 
 /// What strace writes of an agent, from its start to its end.
@@ -89,7 +90,11 @@ async fn the_running_agent_is_never_refused() {
     let watch = Watch::new();
     let cluster = Server::start();
     let (kubeconfig, kubelet) = (cluster.kubeconfig(), cluster.address.to_string());
+    let gpu = Helper::start(recorded());
+    gpu.raw().devices.truncate(1);
+    let gpu_socket = gpu.socket();
     let flags = [
+        ["--gpu-socket", &gpu_socket],
         ["--otlp-endpoint", &endpoint],
         ["--otlp-protocol", "grpc"],
         ["--kubeconfig", kubeconfig.to_str().unwrap()],
@@ -101,6 +106,7 @@ async fn the_running_agent_is_never_refused() {
     let named = [("container_id", container.id()), ("k8s_pod_name", "early")];
     eventually("the container has its name", || agent.page().get("podscope_container_process_count", &named));
     agent.becomes("otlp", "up");
+    agent.becomes("gpu", "up");
 
     rig.stop_containerd().await.unwrap();
     agent.becomes("runtime", "absent");

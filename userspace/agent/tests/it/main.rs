@@ -15,6 +15,7 @@ mod conservation;
 mod corners;
 mod endpoint;
 mod faults;
+mod gpu;
 mod hostile;
 mod kvm;
 mod libvirt;

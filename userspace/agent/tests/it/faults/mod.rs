@@ -9,6 +9,7 @@
 mod cluster;
 mod containerd;
 mod door;
+mod gpu;
 pub(crate) mod ground;
 mod kill;
 pub(crate) mod ledger;

@@ -126,6 +126,25 @@ rows! {
         [("kube_clock", "absent", "120 min behind")],
         "nothing, for as long as token and certificate are valid by both clocks";
 
+    GPU_ENDS = "podscope-gpu", "ends, and is started again",
+        [("gpu", "absent", "Connection refused")],
+        "figures of GPUs meanwhile";
+    GPU_HANGS = "podscope-gpu", "takes connections and never answers",
+        [("gpu", "absent", "no answer within 3s")],
+        "figures of GPUs meanwhile; no collection waits";
+    GPU_NONSENSE = "podscope-gpu", "answers what is no document",
+        [("gpu", "absent", "no document of podscope-gpu")],
+        "figures of GPUs meanwhile";
+    GPU_NEWER = "podscope-gpu", "is of another release, with another form of the document",
+        [("gpu", "absent", "version 2 of the document")],
+        "figures of GPUs";
+    GPU_FLOODS = "podscope-gpu", "an answer of 8 MB",
+        [("gpu", "absent", "more than 1048576 bytes")],
+        "figures of GPUs meanwhile; the answer is not read to its end";
+    NVML_GONE = "NVML", "finds no driver",
+        [("gpu", "absent", "NVIDIA driver is not loaded")],
+        "figures of GPUs meanwhile";
+
     LOG_FULL = "log", "its disk is full",
         [("log", "absent", "No space left on device")],
         "lines, counted as dropped";

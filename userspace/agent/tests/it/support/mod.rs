@@ -1,6 +1,7 @@
 //! What the tests share: the agent's process, its page, the work in containers, and the kernel's figures.
 
 pub(crate) mod agent;
+pub(crate) mod gpu;
 pub(crate) mod kernel;
 pub(crate) mod page;
 pub(crate) mod watch;
