@@ -1,8 +1,10 @@
 //! `/api/v1`: what is kept, as JSON or CSV. `/api/v1/openapi.json` describes it.
 
+mod access;
 mod accounting;
 mod ask;
 mod entities;
+mod page;
 mod problem;
 mod series;
 mod status;
@@ -12,7 +14,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Json, Router};
-use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -31,11 +34,30 @@ pub struct Hub {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "podscope hub",
-    description = "What podscope's agents, or any OpenTelemetry source, have sent."
-))]
+#[openapi(
+    info(
+        title = "podscope hub",
+        description = "What podscope's agents, or any OpenTelemetry source, have sent."
+    ),
+    modifiers(&Schemes),
+    security(("token" = []), ("session" = []))
+)]
 struct Description;
+
+/// How one shows who one is.
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("podscope_ID_SECRET");
+        let token = token.description(Some("podscope-hub token add"));
+        let session = "Set by /web/login; without TLS its name is podscope. Changes need X-CSRF-Token as well.";
+        let session = ApiKey::Cookie(ApiKeyValue::with_description("__Host-podscope", session));
+        let components = description.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(session));
+    }
+}
 
 /// All routes, and their description.
 fn described() -> OpenApiRouter<Hub> {
@@ -46,6 +68,8 @@ fn described() -> OpenApiRouter<Hub> {
         .routes(routes!(top::top))
         .routes(routes!(accounting::accounting))
         .routes(routes!(status::status))
+        .routes(routes!(access::me))
+        .routes(routes!(access::audit))
 }
 
 /// The description of the API, as committed.
@@ -56,8 +80,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// `/api/v1`, `/healthz` and `/readyz`.
 pub fn routes(store: Store, queue: Queue) -> Router {
     let (router, description) = described().split_for_parts();
+    let page = axum::response::Html(page::render(&description));
     let description = Arc::new(description);
     router
+        .route("/api/v1/", axum::routing::get(move || async move { page.clone() }))
         .route("/api/v1/openapi.json", axum::routing::get(move || async move { Json((*description).clone()) }))
         .route("/healthz", axum::routing::get(|| async { "ok\n" }))
         .route("/readyz", axum::routing::get(ready))

@@ -1,6 +1,8 @@
 //! A hub in this process, and what is sent to it.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where its ground is not as it needs it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it, and ends where its ground is wrong")]
+
+pub(crate) mod curl;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,31 +18,43 @@ use tokio::task::JoinHandle;
 
 pub(crate) struct Hub {
     pub(crate) now: i64,
-    folder: TempDir,
-    address: std::net::SocketAddr,
+    pub(crate) folder: TempDir,
+    pub(crate) address: std::net::SocketAddr,
+    /// The way to the first account, where there is none yet.
+    pub(crate) setup: Option<String>,
+    flags: Vec<String>,
     end: Option<oneshot::Sender<()>>,
-    task: Option<JoinHandle<anyhow::Result<()>>>,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Hub {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&["--open"]).await
+    }
+
+    /// With flags of its own.
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
         let folder = tempfile::tempdir().unwrap();
-        let mut hub = Self { now, folder, address: ([127, 0, 0, 1], 0).into(), end: None, task: None };
+        let address = ([127, 0, 0, 1], 0).into();
+        let mut hub = Self { now, folder, address, setup: None, flags, end: None, task: None };
         hub.open().await;
         hub
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("sqlite:{}", self.folder.path().join("hub.db").display())
     }
 
     async fn open(&mut self) {
         let url = self.url();
-        let config = Config::parse_from(["podscope-hub", "serve", "--listen", "127.0.0.1:0", "--database-url", &url]);
+        let flags = ["podscope-hub", "serve", "--listen", "127.0.0.1:0", "--database-url", &url].map(str::to_owned);
+        let config = Config::parse_from(flags.iter().chain(&self.flags));
         let Command::Serve(serve) = config.command else { panic!("another command") };
         let hub = podscope_hub::serve::Hub::open(&serve).await.unwrap();
         self.address = hub.address().unwrap();
+        self.setup = hub.setup().map(str::to_owned);
         let (end, ended) = oneshot::channel();
         self.end = Some(end);
         self.task = Some(tokio::spawn(hub.run(async { ended.await.unwrap_or_default() })));
@@ -48,7 +62,7 @@ impl Hub {
 
     pub(crate) async fn restart(&mut self) {
         self.end.take().unwrap().send(()).unwrap();
-        self.task.take().unwrap().await.unwrap().unwrap();
+        self.task.take().unwrap().await.unwrap();
         self.open().await;
     }
 
@@ -60,7 +74,7 @@ impl Hub {
 
     async fn ask(&self, head: String, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("{head} HTTP/1.0\r\nHost: hub\r\nContent-Length: {}\r\n", body.len());
+        let request = format!("{head} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
         stream.write_all(format!("{request}\r\n{body}").as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -76,8 +90,9 @@ impl Hub {
     pub(crate) async fn post(&self, path: &str, form: &str, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let length = body.len();
-        let head =
-            format!("POST {path} HTTP/1.0\r\nHost: hub\r\nContent-Type: {form}\r\nContent-Length: {length}\r\n\r\n");
+        let head = format!(
+            "POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {form}\r\nContent-Length: {length}\r\n\r\n"
+        );
         stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
