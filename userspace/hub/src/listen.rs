@@ -53,18 +53,19 @@ struct Server {
     builder: Builder<TokioExecutor>,
 }
 
-/// Serves `app` on `listener`, at most `most` connections at a time, until `ended`, and then what is under way.
+/// Serves `app` on `listener`, at most `most` connections at a time, until `ended`, and then
+/// what is under way. Those beyond `most` are counted.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
     app: Router,
     most: usize,
+    turned_away: &AtomicU64,
     ended: impl Future<Output = ()>,
 ) {
     let server = Server { app, builder: builder() };
     let (tls, room) = (tls.map(Arc::new), Arc::new(Semaphore::new(most)));
     let graceful = GracefulShutdown::new();
-    let turned_away = AtomicU64::new(0);
     let mut ended = std::pin::pin!(ended);
     loop {
         let (stream, address) = tokio::select! {

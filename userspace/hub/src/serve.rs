@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::access::{self, Access, Headers};
+use crate::api::Problem;
 use crate::config::Serve;
 use crate::ingest::{self, Queue, now_ms};
 use crate::store::{Roller, Store, Writer};
@@ -51,7 +52,7 @@ impl Hub {
         Roller::new(store.clone()).begin(now_ms() / 1_000).await?;
         let queue = Queue::start(Writer::new(store.clone(), config.max_series), config.max_waiting);
         let access = Access::new(store.clone(), &config.entry)?;
-        let routes = ingest::routes(queue.clone()).merge(api::routes(store.clone(), queue));
+        let routes = ingest::routes(queue.clone()).merge(api::routes(store.clone(), queue, access.clone()));
         let app = guarded(routes.merge(access::routes(access.clone())), &access);
         let listener = TcpListener::bind(config.listen).await;
         let listener =
@@ -76,8 +77,8 @@ impl Hub {
     /// Serves until `ended` does, and then answers what is under way.
     pub async fn run(self, ended: impl Future<Output = ()> + Send + 'static) {
         let upkeep = tokio::spawn(keep_up(self.store));
-        let tidy = tokio::spawn(self.access.tidy());
-        listen::serve(self.listener, self.tls, self.app, self.most, ended).await;
+        let tidy = tokio::spawn(self.access.clone().tidy());
+        listen::serve(self.listener, self.tls, self.app, self.most, &self.access.refused().connections, ended).await;
         upkeep.abort();
         tidy.abort();
     }
@@ -87,6 +88,9 @@ impl Hub {
 fn guarded(routes: Router, access: &Access) -> Router {
     let headers = Headers { secure: access.secure() };
     routes
+        .fallback(|| async {
+            Problem::new(StatusCode::NOT_FOUND, "there is nothing here; /api/v1/ lists what there is")
+        })
         .layer(DefaultBodyLimit::max(BODY))
         .layer(from_fn_with_state(access.clone(), access::guard))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, ANSWER))

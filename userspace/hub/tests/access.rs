@@ -48,6 +48,14 @@ async fn one_logs_in_and_out() {
     let me = browser.get("/api/v1/me").await.json();
     assert_eq!((&me["name"], &me["role"]), (&"ada".into(), &"read".into()));
 
+    let before = std::fs::read(&browser.jar).unwrap();
+    assert_eq!(browser.login("ada", PASSWORD).await.status, 303);
+    let now = std::fs::read(&browser.jar).unwrap();
+    std::fs::write(&browser.jar, before).unwrap();
+    assert_eq!(browser.get("/api/v1/me").await.status, 401, "who logs in again has another session");
+    std::fs::write(&browser.jar, now).unwrap();
+    let me = browser.get("/api/v1/me").await.json();
+
     assert_eq!(browser.form("/web/logout", &[]).await.status, 403);
     assert_eq!(browser.form("/web/logout", &[("csrf", "guessed")]).await.status, 403);
     let spare = std::fs::read(&browser.jar).unwrap();
@@ -71,12 +79,13 @@ async fn guesses_are_slowed_down() {
     let slowed = browser.login("ada", PASSWORD).await;
     assert_eq!((slowed.status, slowed.header("retry-after")), (429, "1"));
     assert_eq!(browser.login("bob", PASSWORD).await.status, 303);
+    assert_eq!(browser.get("/api/v1/status").await.json()["refused"]["limited"], 1);
 }
 
 /// A session ends when it is not used, and in any case after its life.
 #[tokio::test]
 async fn sessions_end() {
-    let idle = Hub::start_with(&["--session-idle", "2s"]).await;
+    let idle = Hub::start_with(&["--session-idle", "3s"]).await;
     let life = Hub::start_with(&["--session-life", "3s"]).await;
     let (idle_browser, life_browser) = (Browser::new(&idle, "ada"), Browser::new(&life, "ada"));
     for (hub, browser) in [(&idle, &idle_browser), (&life, &life_browser)] {
@@ -84,12 +93,12 @@ async fn sessions_end() {
         assert_eq!(browser.login("ada", PASSWORD).await.status, 303);
         assert_eq!(browser.get("/api/v1/me").await.status, 200);
     }
-    for _ in 0..4 {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    for _ in 0..3 {
+        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
         assert_eq!(idle_browser.get("/api/v1/me").await.status, 200, "it is in use");
     }
     assert_eq!(life_browser.get("/api/v1/me").await.status, 401);
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(3_500)).await;
     assert_eq!(idle_browser.get("/api/v1/me").await.status, 401);
 }
 
@@ -147,11 +156,12 @@ async fn roles_and_tokens_allow_what_they_are_for() {
         assert_eq!(points, if *token == ingest { 200 } else { 403 });
     }
     // Nothing is there to be changed yet, but who may not is told so first.
-    let delete = async |token: &str| {
+    let delete = async |path: &str, token: &str| {
         let bearer = format!("Authorization: Bearer {token}");
-        browser.ask("/api/v1/none", &["--request", "DELETE", "--header", &bearer]).await.status
+        browser.ask(path, &["--request", "DELETE", "--header", &bearer]).await.status
     };
-    assert_eq!((delete(&read).await, delete(&record).await), (403, 404));
+    assert_eq!((delete("/api/v1/none", &read).await, delete("/api/v1/none", &record).await), (403, 404));
+    assert_eq!(delete("/api/v1/status", &record).await, 405);
 
     let changed = format!("{}A", &read[..read.len() - 1]);
     for wrong in ["", "podscope_", "x", &changed, &read.replace("podscope_", "")] {
@@ -174,6 +184,7 @@ async fn strangers_are_told_to_log_in() {
     assert_eq!((page.status, page.header("location")), (303, "/web/login?next=%2Fweb%2Fpods%3Fnamespace%3Dshop"));
     let form = browser.get(page.header("location")).await;
     assert!(form.body.contains(r#"name="next" value="/web/pods?namespace=shop""#), "{form:?}");
+    assert!(form.body.contains(r#"type="password" autocomplete="current-password""#), "{form:?}");
     let elsewhere = browser.get("/web/login?next=https%3A%2F%2Fevil.example%2F").await;
     assert!(elsewhere.body.contains(r#"name="next" value="/web/""#), "{elsewhere:?}");
 

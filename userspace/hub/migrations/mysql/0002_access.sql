@@ -16,7 +16,7 @@ CREATE TABLE access_token (
     expires BIGINT NOT NULL        -- 0: never
 ) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- Who is logged in, by the hash of what the cookie holds.
+-- Who is logged in, by the hash of what the cookie holds; times in ms.
 CREATE TABLE login_session (
     hash VARCHAR(255) PRIMARY KEY,
     account VARCHAR(255) NOT NULL,

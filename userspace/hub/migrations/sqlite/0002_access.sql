@@ -16,7 +16,7 @@ CREATE TABLE access_token (
     expires INTEGER NOT NULL        -- 0: never
 );
 
--- Who is logged in, by the hash of what the cookie holds.
+-- Who is logged in, by the hash of what the cookie holds; times in ms.
 CREATE TABLE login_session (
     hash TEXT PRIMARY KEY,
     account TEXT NOT NULL,

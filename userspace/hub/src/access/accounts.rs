@@ -109,3 +109,25 @@ pub(super) async fn withdraw(store: &Store) -> Result<(), Error> {
     let sql = "DELETE FROM setup_link WHERE expires <= ?";
     Ok(sqlx::query(sql).bind(now()).execute(store.writer()).await.map(drop).doing("removing set-up links")?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn links_expire() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("hub.db").display());
+        let store = Store::open(&url, Default::default()).await.unwrap();
+        offer(&store, "old", now() - 1).await.unwrap();
+        offer(&store, "new", now() + 60).await.unwrap();
+        assert!(!offered(&store, "old").await.unwrap() && offered(&store, "new").await.unwrap());
+        assert!(!first(&store, "old", "ada", "hash").await.unwrap());
+        withdraw(&store).await.unwrap();
+        assert!(first(&store, "new", "ada", "hash").await.unwrap());
+        offer(&store, "newer", now() + 60).await.unwrap();
+        assert!(!offered(&store, "newer").await.unwrap(), "there is a user");
+        assert!(!first(&store, "newer", "bob", "hash").await.unwrap());
+        assert_eq!(list(&store).await.unwrap().len(), 1);
+    }
+}

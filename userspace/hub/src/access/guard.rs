@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -19,15 +20,19 @@ use crate::listen::Peer;
 
 /// The largest form.
 const FORM: usize = 64 * 1024;
+/// For the rest of a small request that is refused.
+const REST: Duration = Duration::from_secs(1);
 /// What says that a request is from a page of the hub.
 const CSRF: &str = "x-csrf-token";
 
 /// Lets a request through to its route, with [`Who`] it is from, or refuses it.
-pub(crate) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
-    let asked = Asked::of(&request);
-    match access.admit(request).await {
-        Ok(request) => next.run(request).await,
+pub(crate) async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
+    match access.admit(&mut request).await {
+        Ok(()) => next.run(request).await,
         Err(problem) => {
+            let asked = Asked::of(&request);
+            // A client that is cut off while it sends may not see the answer.
+            let _too_large_or_slow = tokio::time::timeout(REST, to_bytes(request.into_body(), FORM)).await;
             let refused = access.refused();
             match problem.status {
                 401 => refused.unknown.fetch_add(1, Ordering::Relaxed),
@@ -40,19 +45,18 @@ pub(crate) async fn guard(State(access): State<Access>, request: Request, next: 
 }
 
 impl Access {
-    async fn admit(&self, request: Request) -> Result<Request, Problem> {
+    async fn admit(&self, request: &mut Request) -> Result<(), Problem> {
         let forbidden = |detail: &str| Problem::new(StatusCode::FORBIDDEN, detail);
         let changes = changes(request.method());
-        if changes && !same_site(&request) {
+        if changes && !same_site(request) {
             return Err(forbidden("the request comes from another site's page"));
         }
-        let mut request = request;
-        let peer = self.peer(&request);
+        let peer = self.peer(request);
         let need = need(request.method(), request.uri().path());
         request.extensions_mut().insert(peer.clone());
-        let Some(need) = need else { return Ok(request) };
+        let Some(need) = need else { return Ok(()) };
         let who = if let Some(open) = self.0.open {
-            if open == Open::Loopback && !host(&request).is_none_or(is_loopback) {
+            if open == Open::Loopback && !host(request).is_none_or(is_loopback) {
                 return Err(forbidden("with --open only the names of this machine are served, such as localhost"));
             }
             Who { anyone: true, ..Who::new("anyone".to_owned(), Role::Admin) }
@@ -64,14 +68,13 @@ impl Access {
             return Err(forbidden(&format!("{} has role {}; this needs {}", who.name, who.role.name(), need.name())));
         }
         if let Some(csrf) = who.csrf.as_deref().filter(|_| changes) {
-            let shown;
-            (request, shown) = shown_csrf(request).await?;
+            let shown = shown_csrf(request).await?;
             if !shown.is_some_and(|shown| secret::same(&shown, csrf)) {
                 return Err(forbidden("the request lacks the session's csrf token; load the page again"));
             }
         }
         request.extensions_mut().insert(who);
-        Ok(request)
+        Ok(())
     }
 
     /// Who shows a token, a cookie or a certificate. A token that is wrong is not made up for by anything else.
@@ -201,21 +204,20 @@ fn same_site(request: &Request) -> bool {
 }
 
 /// What a request shows as its csrf token, in a header or a field of its form.
-async fn shown_csrf(request: Request) -> Result<(Request, Option<String>), Problem> {
+async fn shown_csrf(request: &mut Request) -> Result<Option<String>, Problem> {
     if let Some(value) = request.headers().get(CSRF) {
-        let value = value.to_str().ok().map(str::to_owned);
-        return Ok((request, value));
+        return Ok(value.to_str().ok().map(str::to_owned));
     }
     let form = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !form.starts_with("application/x-www-form-urlencoded") {
-        return Ok((request, None));
+        return Ok(None);
     }
-    let (parts, body) = request.into_parts();
     let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a form of more than 64 KiB");
-    let body: Bytes = to_bytes(body, FORM).await.map_err(too_large)?;
+    let body: Bytes = to_bytes(std::mem::take(request.body_mut()), FORM).await.map_err(too_large)?;
     let field = body.split(|byte| *byte == b'&').find_map(|pair| pair.strip_prefix(b"csrf="));
     let shown = field.and_then(|field| String::from_utf8(field.to_vec()).ok());
-    Ok((Request::from_parts(parts, Body::from(body)), shown))
+    *request.body_mut() = Body::from(body);
+    Ok(shown)
 }
 
 #[cfg(test)]

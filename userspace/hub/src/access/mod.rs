@@ -126,6 +126,8 @@ pub(crate) struct Refused {
     pub(crate) forbidden: AtomicU64,
     /// Passwords tried too often.
     pub(crate) limited: AtomicU64,
+    /// Connections beyond the limit.
+    pub(crate) connections: AtomicU64,
 }
 
 impl Access {
@@ -180,12 +182,14 @@ impl Access {
         &self.0.refused
     }
 
+    /// In ms.
     fn idle(&self) -> i64 {
-        i64::try_from(self.0.idle.as_secs()).unwrap_or(i64::MAX / 2)
+        i64::try_from(self.0.idle.as_millis()).unwrap_or(i64::MAX / 2)
     }
 
+    /// In ms.
     fn life(&self) -> i64 {
-        i64::try_from(self.0.life.as_secs()).unwrap_or(i64::MAX / 2)
+        i64::try_from(self.0.life.as_millis()).unwrap_or(i64::MAX / 2)
     }
 
     /// Counts a try of a password.
@@ -198,6 +202,11 @@ impl Access {
             self.0.refused.limited.fetch_add(1, Ordering::Relaxed);
             (wait + 999) / 1_000
         })
+    }
+
+    /// Names and addresses whose tries were forgotten, because there were too many.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner).dropped
     }
 
     fn succeeded(&self, keys: &[Key]) {

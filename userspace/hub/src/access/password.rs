@@ -122,6 +122,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_whole_password_counts() {
+        let passwords = Passwords::new().unwrap();
+        let long = "0123456789abcdef".repeat(8);
+        let kept = passwords.hash(long.clone()).await.unwrap();
+        assert!(!passwords.verify(long[..127].to_owned(), Some(kept.clone())).await.unwrap());
+        assert!(!passwords.verify(long.to_uppercase(), Some(kept.clone())).await.unwrap());
+        assert!(!passwords.verify(long.clone(), Some("no hash".to_owned())).await.unwrap());
+        assert!(passwords.verify(long, Some(kept)).await.unwrap());
+    }
+
+    #[tokio::test]
     async fn only_so_many_checks_wait() {
         let passwords = Arc::new(Passwords::new().unwrap());
         let check = |_| {

@@ -2,7 +2,8 @@
 
 use sqlx::Row as _;
 
-use super::{Access, Error, Role, Who, now, secret};
+use super::{Access, Error, Role, Who, secret};
+use crate::ingest::now_ms;
 use crate::store::{Doing as _, Store};
 
 impl Access {
@@ -10,7 +11,7 @@ impl Access {
     pub(super) async fn begin(&self, account: &str) -> Result<String, Error> {
         let session = secret::secret()?;
         let sql = "INSERT INTO login_session (hash, account, created, seen) VALUES (?, ?, ?, ?)";
-        let add = sqlx::query(sql).bind(secret::hash(&session)).bind(account).bind(now()).bind(now());
+        let add = sqlx::query(sql).bind(secret::hash(&session)).bind(account).bind(now_ms()).bind(now_ms());
         add.execute(self.0.store.writer()).await.doing("beginning a session")?;
         Ok(session)
     }
@@ -31,7 +32,7 @@ impl Access {
         let Some(row) = row.doing("looking for a session")? else { return Ok(None) };
         let read = || Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
         let (name, role, created, seen): (String, i64, i64, i64) = read().doing("reading a session")?;
-        let now = now();
+        let now = now_ms();
         let Some(role) = Role::of(role) else { return Ok(None) };
         if now - created >= self.life() || now - seen >= self.idle() {
             return Ok(None);
@@ -55,9 +56,9 @@ impl Access {
     }
 }
 
-/// Removes sessions that were not used for `idle` or began before `life`, in s.
+/// Removes sessions that were not used for `idle` or began before `life`, in ms.
 pub(super) async fn expire(store: &Store, idle: i64, life: i64) -> Result<(), Error> {
     let sql = "DELETE FROM login_session WHERE seen <= ? OR created <= ?";
-    let expired = sqlx::query(sql).bind(now() - idle).bind(now() - life).execute(store.writer()).await;
+    let expired = sqlx::query(sql).bind(now_ms() - idle).bind(now_ms() - life).execute(store.writer()).await;
     Ok(expired.map(drop).doing("removing sessions")?)
 }

@@ -19,6 +19,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access::Access;
 use crate::ingest::Queue;
 use crate::store::Store;
 
@@ -31,6 +32,8 @@ pub struct Hub {
     pub store: Store,
     /// The way in, for its counters.
     pub queue: Queue,
+    /// Who gets in, for its counters.
+    pub access: Access,
 }
 
 #[derive(OpenApi)]
@@ -78,7 +81,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 /// `/api/v1`, `/healthz` and `/readyz`.
-pub fn routes(store: Store, queue: Queue) -> Router {
+pub fn routes(store: Store, queue: Queue, access: Access) -> Router {
     let (router, description) = described().split_for_parts();
     let page = axum::response::Html(page::render(&description));
     let description = Arc::new(description);
@@ -87,7 +90,7 @@ pub fn routes(store: Store, queue: Queue) -> Router {
         .route("/api/v1/openapi.json", axum::routing::get(move || async move { Json((*description).clone()) }))
         .route("/healthz", axum::routing::get(|| async { "ok\n" }))
         .route("/readyz", axum::routing::get(ready))
-        .with_state(Hub { store, queue })
+        .with_state(Hub { store, queue, access })
 }
 
 async fn ready(State(hub): State<Hub>) -> Result<&'static str, Problem> {

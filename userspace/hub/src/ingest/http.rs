@@ -49,7 +49,8 @@ pub fn routes(queue: Queue) -> Router {
         .layer(RequestDecompressionLayer::new())
         .layer(RequestBodyLimitLayer::new(LARGEST))
         .with_state(queue);
-    http.merge(tonic::service::Routes::new(grpc).into_axum_router())
+    // Its own fallback says 200 to whatever is asked for.
+    http.merge(tonic::service::Routes::new(grpc).into_axum_router().reset_fallback())
 }
 
 async fn take(State(queue): State<Queue>, headers: HeaderMap, body: Bytes) -> Response {

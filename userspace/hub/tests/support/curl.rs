@@ -33,21 +33,20 @@ impl Answer {
 }
 
 /// A browser without eyes: its cookies are kept in a file.
-pub(crate) struct Browser<'a> {
-    hub: &'a Hub,
+pub(crate) struct Browser {
     pub(crate) jar: PathBuf,
     pub(crate) base: String,
     flags: Vec<String>,
 }
 
-impl<'a> Browser<'a> {
-    pub(crate) fn new(hub: &'a Hub, name: &str) -> Self {
+impl Browser {
+    pub(crate) fn new(hub: &Hub, name: &str) -> Self {
         let base = format!("http://127.0.0.1:{}", hub.address.port());
-        Self { hub, jar: hub.folder.path().join(format!("{name}.jar")), base, flags: Vec::new() }
+        Self { jar: hub.folder.path().join(format!("{name}.jar")), base, flags: Vec::new() }
     }
 
     /// Over TLS under the name `localhost`, with flags of curl.
-    pub(crate) fn secure(hub: &'a Hub, name: &str, flags: &[&str]) -> Self {
+    pub(crate) fn secure(hub: &Hub, name: &str, flags: &[&str]) -> Self {
         let base = format!("https://localhost:{}", hub.address.port());
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         Self { base, flags, ..Self::new(hub, name) }
@@ -82,7 +81,8 @@ impl<'a> Browser<'a> {
     /// Sends a form.
     pub(crate) async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let flags: Vec<&str> = fields.iter().flat_map(|field| ["--data-urlencode", field]).collect();
+        let fields = fields.iter().flat_map(|field| ["--data-urlencode", field]);
+        let flags: Vec<&str> = ["--request", "POST"].into_iter().chain(fields).collect();
         self.ask(path, &flags).await
     }
 
@@ -103,10 +103,6 @@ impl<'a> Browser<'a> {
             flags.extend(["--header", &bearer]);
         }
         self.ask("/v1/metrics", &flags).await
-    }
-
-    pub(crate) fn hub(&self) -> &Hub {
-        self.hub
     }
 }
 
