@@ -16,7 +16,7 @@ use crate::access::{self, Access, Headers};
 use crate::api::Problem;
 use crate::config::Serve;
 use crate::ingest::{self, Queue, now_ms};
-use crate::store::{Roller, Store, Writer};
+use crate::store::{self, Roller, Store, Writer};
 use crate::tls::Tls;
 use crate::{api, listen};
 
@@ -26,6 +26,8 @@ const UPKEEP: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 /// The largest body of a request, but for points.
 const BODY: usize = 1024 * 1024;
+/// Of these times, how seldom series are looked for that nothing is left of.
+const SELDOM: u64 = 180;
 
 /// A hub that listens.
 #[derive(Debug)]
@@ -74,6 +76,11 @@ impl Hub {
         self.setup.as_deref()
     }
 
+    /// Its database.
+    pub fn store(&self) -> Store {
+        self.store.clone()
+    }
+
     /// Serves until `ended` does, and then answers what is under way.
     pub async fn run(self, ended: impl Future<Output = ()> + Send + 'static) {
         let upkeep = tokio::spawn(keep_up(self.store));
@@ -103,13 +110,9 @@ async fn keep_up(store: Store) {
     let mut every = tokio::time::interval(UPKEEP);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut well = true;
-    loop {
+    for round in 0u64.. {
         every.tick().await;
-        let now = now_ms() / 1_000;
-        let done = match roller.roll(now).await {
-            Ok(_) => store.expire(now).await.map(drop),
-            Err(error) => Err(error),
-        };
+        let done = keep_up_once(&store, &roller, round % SELDOM == 0).await;
         if let Err(error) = &done
             && well
         {
@@ -117,4 +120,14 @@ async fn keep_up(store: Store) {
         }
         well = done.is_ok();
     }
+}
+
+async fn keep_up_once(store: &Store, roller: &Roller, thoroughly: bool) -> Result<(), store::Error> {
+    let now = now_ms() / 1_000;
+    roller.roll(now).await?;
+    store.expire(now).await?;
+    if thoroughly {
+        store.forget(now).await?;
+    }
+    Ok(())
 }

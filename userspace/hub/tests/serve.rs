@@ -78,3 +78,20 @@ async fn what_is_refused_is_answered_and_counted() {
     assert_eq!(hub.get("/api/v1/series").await["status"], 400);
     assert_eq!(hub.get("/api/v1/series?metric=x&from=yesterday").await["status"], 400);
 }
+
+/// What has expired goes: points by table, then the series and entities that nothing is left of; and comes back whole
+/// when it is heard of again.
+#[tokio::test]
+async fn what_has_expired_is_forgotten_and_may_come_back() {
+    let hub = Hub::start().await;
+    let day = 86_400;
+    let gone = gauge("container.memory.working_set", hub.now - 300, 1e6, "shop", "gone");
+    assert_eq!(hub.send(&support::request(vec![gone.clone()])).await.0, 200);
+    assert_eq!(hub.get("/api/v1/entities?kind=container").await["entities"].as_array().unwrap().len(), 1);
+    hub.expire(hub.now + 6 * 365 * day).await;
+    assert_eq!(hub.get("/api/v1/entities?kind=container").await["entities"].as_array().unwrap().len(), 0);
+    let question = format!("/api/v1/series?metric=container.memory.working_set&step=60&from={}", hub.now - 600);
+    assert_eq!(hub.get(&question).await["series"].as_array().unwrap().len(), 0);
+    assert_eq!(hub.send(&support::request(vec![gone])).await.0, 200);
+    assert_eq!(hub.get(&question).await["series"].as_array().unwrap().len(), 1);
+}

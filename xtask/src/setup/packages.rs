@@ -58,6 +58,10 @@ pub const TEST: &[Need] = &[
     apt("/usr/sbin/libvirtd", "libvirt-daemon"),
     apt("/usr/share/doc/libvirt-daemon-driver-qemu", "libvirt-daemon-driver-qemu"),
     apt("virsh", "libvirt-clients"),
+    apt("sqlite3", "sqlite3"),
+    // The server without its service.
+    apt("/usr/sbin/mariadbd", "mariadb-server-core"),
+    apt("mariadb", "mariadb-client-core"),
     pip("rotel-agent", "rotel"),
     pip("prometheus_client", "prometheus-client"),
 ];

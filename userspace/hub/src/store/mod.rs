@@ -16,6 +16,7 @@ mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
@@ -81,6 +82,8 @@ struct Inner {
     guard: AnyPool,
     retention: Retention,
     file: Option<PathBuf>,
+    /// Goes up when series were removed: whoever has them in mind forgets them.
+    removals: AtomicU64,
 }
 
 impl Store {
@@ -118,7 +121,7 @@ impl Store {
         migrator.run(&write).await?;
         let read = pool(READERS).connect(&address).await.doing("connecting to the database")?;
         let guard = pool(GUARDS).connect_lazy(&address).doing("connecting to the database")?;
-        Ok(Self(Arc::new(Inner { dialect, write, read, guard, retention, file })))
+        Ok(Self(Arc::new(Inner { dialect, write, read, guard, retention, file, removals: AtomicU64::new(0) })))
     }
 
     /// How long each level is kept.

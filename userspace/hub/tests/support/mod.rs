@@ -1,9 +1,13 @@
 //! A hub in this process, and what is sent to it.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it, and ends where its ground is wrong")]
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground is not as it needs it")]
 
 pub(crate) mod curl;
 
+pub(crate) mod process;
+
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
@@ -19,9 +23,11 @@ use tokio::task::JoinHandle;
 pub(crate) struct Hub {
     pub(crate) now: i64,
     pub(crate) folder: TempDir,
-    pub(crate) address: std::net::SocketAddr,
+    store: Option<Store>,
+    pub(crate) address: SocketAddr,
     /// The way to the first account, where there is none yet.
     pub(crate) setup: Option<String>,
+    url: String,
     flags: Vec<String>,
     end: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<()>>,
@@ -34,17 +40,21 @@ impl Hub {
 
     /// With flags of its own.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
-        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
         let folder = tempfile::tempdir().unwrap();
-        let address = ([127, 0, 0, 1], 0).into();
-        let mut hub = Self { now, folder, address, setup: None, flags, end: None, task: None };
+        let url = format!("sqlite:{}", folder.path().join("hub.db").display());
+        Self::start_on(folder, url, flags).await
+    }
+
+    /// On a database of its own.
+    pub(crate) async fn start_on(folder: TempDir, url: String, flags: &[&str]) -> Self {
+        let (flags, address) = (flags.iter().map(|&flag| flag.to_owned()).collect(), ([127, 0, 0, 1], 0).into());
+        let mut hub = Self { now: now(), folder, store: None, address, setup: None, url, flags, end: None, task: None };
         hub.open().await;
         hub
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("sqlite:{}", self.folder.path().join("hub.db").display())
+        self.url.clone()
     }
 
     async fn open(&mut self) {
@@ -55,6 +65,7 @@ impl Hub {
         let hub = podscope_hub::serve::Hub::open(&serve).await.unwrap();
         self.address = hub.address().unwrap();
         self.setup = hub.setup().map(str::to_owned);
+        self.store = Some(hub.store());
         let (end, ended) = oneshot::channel();
         self.end = Some(end);
         self.task = Some(tokio::spawn(hub.run(async { ended.await.unwrap_or_default() })));
@@ -72,32 +83,18 @@ impl Hub {
         Roller::new(store).roll(now).await.unwrap();
     }
 
-    async fn ask(&self, head: String, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("{head} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
-        stream.write_all(format!("{request}\r\n{body}").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    /// Drops what has expired by `now`, in the hub's own store.
+    pub(crate) async fn expire(&self, now: i64) {
+        self.store.as_ref().unwrap().expire(now).await.unwrap();
+        self.store.as_ref().unwrap().forget(now).await.unwrap();
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
-        let (_, body) = self.ask(format!("GET {path}"), "").await;
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+        get_from(self.address, path).await
     }
 
     pub(crate) async fn post(&self, path: &str, form: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let length = body.len();
-        let head = format!(
-            "POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {form}\r\nContent-Length: {length}\r\n\r\n"
-        );
-        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+        ask(self.address, &format!("POST {path}"), form, body).await.unwrap()
     }
 
     pub(crate) async fn send(&self, request: &Value) -> (u16, Value) {
@@ -108,6 +105,36 @@ impl Hub {
         }
         (status, answer)
     }
+}
+
+/// Seconds since the epoch.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
+}
+
+async fn ask(to: SocketAddr, what: &str, form: &str, body: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(to).await?;
+    let length = body.len();
+    let head =
+        format!("{what} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {form}\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(std::io::ErrorKind::InvalidData)?, body.to_owned()))
+}
+
+/// What is answered to a GET.
+pub(crate) async fn get_from(address: SocketAddr, path: &str) -> Value {
+    let (_, body) = ask(address, &format!("GET {path}"), "text/plain", "").await.unwrap();
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+}
+
+/// What is answered to points.
+pub(crate) async fn post_to(address: SocketAddr, request: &Value) -> std::io::Result<(u16, Value)> {
+    let (status, body) = ask(address, "POST /v1/metrics", "application/json", &request.to_string()).await?;
+    Ok((status, serde_json::from_str(&body)?))
 }
 
 fn attribute(key: &str, value: &str) -> Value {
