@@ -143,7 +143,7 @@ pub struct Entry {
     pub session_life: humantime::Duration,
 
     /// Connections at most; more are closed at once.
-    #[arg(long, value_name = "COUNT", default_value_t = 4_096)]
+    #[arg(long, value_name = "COUNT", default_value_t = 8_192)]
     pub max_connections: usize,
 }
 

@@ -22,8 +22,10 @@ use tower::Service as _;
 
 use crate::tls::Tls;
 
-/// For a TLS handshake, for the header of a request, and until the first request of a connection.
-const HEADER: Duration = Duration::from_secs(10);
+/// For a TLS handshake, and until the first request of a connection.
+const FIRST: Duration = Duration::from_secs(10);
+/// For the next request on an HTTP/1 connection, its header included: who sends once a minute keeps the connection.
+const NEXT: Duration = Duration::from_secs(65);
 /// For requests under way, when the hub ends.
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Bytes of a request's header.
@@ -103,14 +105,14 @@ pub(crate) async fn serve(
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     let timer = TokioTimer::new();
-    builder.http1().timer(timer.clone()).header_read_timeout(HEADER).max_buf_size(HEADER_BYTES).max_headers(100);
+    builder.http1().timer(timer.clone()).header_read_timeout(NEXT).max_buf_size(HEADER_BYTES).max_headers(100);
     builder
         .http2()
         .timer(timer)
         .max_header_list_size(HEADER_BYTES as u32)
         .max_concurrent_streams(STREAMS)
         .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(HEADER);
+        .keep_alive_timeout(FIRST);
     builder
 }
 
@@ -125,7 +127,7 @@ async fn connection(
     let _permit = permit;
     stream.set_nodelay(true).context("cannot set TCP_NODELAY")?;
     let Some(tls) = tls else { return server.answer(stream, peer, watcher).await };
-    let stream = tokio::time::timeout(HEADER, tls.acceptor().accept(stream)).await;
+    let stream = tokio::time::timeout(FIRST, tls.acceptor().accept(stream)).await;
     let stream = stream.context("no TLS handshake in time")?.context("the TLS handshake failed")?;
     let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     peer.certificate = shown.map(|shown| format!("certificate {}", &blake3::hash(shown).to_hex()[..16]));
@@ -149,7 +151,7 @@ impl Server {
         // The reader that tells HTTP/1 from HTTP/2 has no time-out of its own.
         let served = tokio::select! {
             served = &mut connection => served,
-            () = tokio::time::sleep(HEADER) => {
+            () = tokio::time::sleep(FIRST) => {
                 anyhow::ensure!(asked.load(Ordering::Relaxed), "no request in time");
                 connection.await
             }

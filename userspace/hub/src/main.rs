@@ -9,6 +9,7 @@ use podscope_hub::config::{Command, Config, Database, Serve};
 use podscope_hub::serve::Hub;
 use podscope_hub::store::{Level, Store};
 use podscope_hub::{access, api};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -43,7 +44,16 @@ async fn main() -> ExitCode {
     }
 }
 
+/// As many descriptors as are allowed: each connection takes one, and shells give few.
+fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
 async fn run(serve: &Serve) -> Result<()> {
+    take_descriptors();
     let hub = Hub::open(serve).await?;
     let scheme = if serve.entry.tls_cert.is_some() { "https" } else { "http" };
     let address = format!("{scheme}://{}", hub.address()?);

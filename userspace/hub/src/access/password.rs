@@ -132,6 +132,23 @@ mod tests {
         assert!(passwords.verify(long, Some(kept)).await.unwrap());
     }
 
+    /// Who is no user cannot be told by the clock.
+    #[tokio::test]
+    async fn unknown_names_take_as_long() {
+        let passwords = Passwords::new().unwrap();
+        let kept = passwords.hash("correct horse battery".to_owned()).await.unwrap();
+        let mut least = [std::time::Duration::MAX; 2];
+        for _ in 0..5 {
+            for (kept, least) in [Some(kept.clone()), None].into_iter().zip(&mut least) {
+                let start = std::time::Instant::now();
+                assert!(!passwords.verify("wrong".to_owned(), kept).await.unwrap());
+                *least = start.elapsed().min(*least);
+            }
+        }
+        let [known, unknown] = least;
+        assert!(unknown * 2 > known && known * 2 > unknown, "{known:?} and {unknown:?}");
+    }
+
     #[tokio::test]
     async fn only_so_many_checks_wait() {
         let passwords = Arc::new(Passwords::new().unwrap());

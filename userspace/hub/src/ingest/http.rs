@@ -49,7 +49,7 @@ pub fn routes(queue: Queue) -> Router {
         .layer(RequestDecompressionLayer::new())
         .layer(RequestBodyLimitLayer::new(LARGEST))
         .with_state(queue);
-    // Its own fallback says 200 to whatever is asked for.
+    // Its fallback would answer every unknown path with 200, as gRPC does.
     http.merge(tonic::service::Routes::new(grpc).into_axum_router().reset_fallback())
 }
 
