@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use crate::vm::records;
-use crate::{bench, repository};
+use crate::{bench, cmd, repository};
 
 /// A generated file.
 struct Generated {
@@ -20,6 +20,7 @@ const GENERATED: &[Generated] = &[
     Generated { path: "README.md", content: bench::readme },
     Generated { path: "docs/cost.md", content: bench::markdown },
     Generated { path: "docs/bench/cost.svg", content: bench::svg },
+    Generated { path: "docs/openapi.json", content: openapi },
     Generated { path: records::PAGE, content: || Ok(records::page()) },
 ];
 
@@ -46,4 +47,10 @@ pub fn generate(check: bool) -> Result<()> {
         return Ok(());
     }
     bail!("not current: {}; run `cargo xtask generate` and commit the result", stale.join(", "))
+}
+
+/// The hub's own description of its API, with a line's end behind it.
+fn openapi() -> Result<String> {
+    let mut hub = cmd::cargo(["run", "--quiet", "--package", "podscope-hub", "--", "openapi"]);
+    Ok(cmd::output(&mut hub)?.trim_end().to_owned() + "\n")
 }

@@ -11,6 +11,7 @@ use crate::cmd;
 const RESERVED: &[(&str, &[&str])] = &[
     ("aya", &["podscope-agent", "aya-log"]),
     ("aya-ebpf", &["podscope-probes", "aya-log-ebpf"]),
+    ("argon2", &["podscope-hub"]),
     ("axum", &["podscope-hub", "axum-extra", "tonic", "utoipa-axum"]),
     ("kube", &["podscope-cluster"]),
     ("k8s-openapi", &["podscope-cluster", "kube-client", "kube-core", "kube"]),

@@ -133,7 +133,7 @@ async fn start(args: &Args, folder: &std::path::Path) -> Result<(Child, SocketAd
     std::fs::create_dir_all(folder).context("cannot make a temporary folder")?;
     let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let mut command = Command::new(&args.program);
-    command.args(["serve", "--listen", &address.to_string()]);
+    command.args(["serve", "--open", "--listen", &address.to_string()]);
     command.args(["--database-url", &format!("sqlite:{}", folder.join("hub.db").display())]).args(&args.flags);
     let child = command.stdin(Stdio::null()).spawn();
     let child = child
@@ -339,7 +339,7 @@ async fn send(
     }
     let stream = connection.as_mut().context("no connection")?;
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: hub\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.get_mut().write_all(head.as_bytes()).await?;

@@ -8,6 +8,8 @@ use clap::Parser as _;
 use podscope_hub::config::{Command, Config, Database, Serve};
 use podscope_hub::serve::Hub;
 use podscope_hub::store::{Level, Store};
+use podscope_hub::{access, api};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,6 +25,15 @@ async fn main() -> ExitCode {
     let ended = match config.command {
         Command::Serve(serve) => run(&serve).await,
         Command::Retention(database) => retention(&database).await,
+        Command::User { database, command } => match open(&database).await {
+            Ok(store) => access::cli::user(&store, &command).await.and_then(show),
+            Err(error) => Err(error),
+        },
+        Command::Token { database, command } => match open(&database).await {
+            Ok(store) => access::cli::token(&store, &command).await.and_then(show),
+            Err(error) => Err(error),
+        },
+        Command::Openapi => api::openapi().to_pretty_json().context("cannot write the description").and_then(show),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -33,9 +44,26 @@ async fn main() -> ExitCode {
     }
 }
 
+/// As many descriptors as are allowed: each connection takes one, and shells give few.
+fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
 async fn run(serve: &Serve) -> Result<()> {
+    take_descriptors();
     let hub = Hub::open(serve).await?;
-    tracing::info!("listening on {}", hub.address()?);
+    let scheme = if serve.entry.tls_cert.is_some() { "https" } else { "http" };
+    let address = format!("{scheme}://{}", hub.address()?);
+    tracing::info!("listening on {address}");
+    if let Some(path) = hub.setup() {
+        tracing::warn!("nobody may log in yet; within an hour, and once: {address}{path}");
+    }
+    if serve.entry.open.is_some() {
+        tracing::warn!("--open: everybody who reaches {address} may read and write everything");
+    }
     let mut terminate = signal(SignalKind::terminate()).context("cannot take signals")?;
     hub.run(async move {
         tokio::select! {
@@ -43,11 +71,20 @@ async fn run(serve: &Serve) -> Result<()> {
             _ = tokio::signal::ctrl_c() => {}
         }
     })
-    .await
+    .await;
+    Ok(())
+}
+
+async fn open(database: &Database) -> Result<Store> {
+    Ok(Store::open(&database.database_url, database.retain).await?)
+}
+
+fn show(text: String) -> Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write")
 }
 
 async fn retention(database: &Database) -> Result<()> {
-    let store = Store::open(&database.database_url, database.retain).await?;
+    let store = open(database).await?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
     let dropped = store.expire(i64::try_from(now).unwrap_or(i64::MAX)).await?;
     let mut out = std::io::stdout();

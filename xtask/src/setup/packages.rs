@@ -52,6 +52,8 @@ pub const RIG: &[Need] = &[
 pub const TEST: &[Need] = &[
     apt("promtool", "prometheus"),
     apt("strace", "strace"),
+    apt("curl", "curl"),
+    apt("openssl", "openssl"),
     apt("qemu-system-x86_64", "qemu-system-x86"),
     apt("/usr/sbin/libvirtd", "libvirt-daemon"),
     apt("/usr/share/doc/libvirt-daemon-driver-qemu", "libvirt-daemon-driver-qemu"),

@@ -1,8 +1,10 @@
 //! `/api/v1`: what is kept, as JSON or CSV. `/api/v1/openapi.json` describes it.
 
+mod access;
 mod accounting;
 mod ask;
 mod entities;
+mod page;
 mod problem;
 mod series;
 mod status;
@@ -12,10 +14,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::{Json, Router};
-use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access::Access;
 use crate::ingest::Queue;
 use crate::store::Store;
 
@@ -28,14 +32,35 @@ pub struct Hub {
     pub store: Store,
     /// The way in, for its counters.
     pub queue: Queue,
+    /// Who gets in, for its counters.
+    pub access: Access,
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "podscope hub",
-    description = "What podscope's agents, or any OpenTelemetry source, have sent."
-))]
+#[openapi(
+    info(
+        title = "podscope hub",
+        description = "What podscope's agents, or any OpenTelemetry source, have sent."
+    ),
+    modifiers(&Schemes),
+    security(("token" = []), ("session" = []))
+)]
 struct Description;
+
+/// How one shows who one is.
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("podscope_ID_SECRET");
+        let token = token.description(Some("podscope-hub token add"));
+        let session = "Set by /web/login; without TLS its name is podscope. Changes need X-CSRF-Token as well.";
+        let session = ApiKey::Cookie(ApiKeyValue::with_description("__Host-podscope", session));
+        let components = description.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(session));
+    }
+}
 
 /// All routes, and their description.
 fn described() -> OpenApiRouter<Hub> {
@@ -46,6 +71,8 @@ fn described() -> OpenApiRouter<Hub> {
         .routes(routes!(top::top))
         .routes(routes!(accounting::accounting))
         .routes(routes!(status::status))
+        .routes(routes!(access::me))
+        .routes(routes!(access::audit))
 }
 
 /// The description of the API, as committed.
@@ -54,14 +81,16 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 /// `/api/v1`, `/healthz` and `/readyz`.
-pub fn routes(store: Store, queue: Queue) -> Router {
+pub fn routes(store: Store, queue: Queue, access: Access) -> Router {
     let (router, description) = described().split_for_parts();
+    let page = axum::response::Html(page::render(&description));
     let description = Arc::new(description);
     router
+        .route("/api/v1/", axum::routing::get(move || async move { page.clone() }))
         .route("/api/v1/openapi.json", axum::routing::get(move || async move { Json((*description).clone()) }))
         .route("/healthz", axum::routing::get(|| async { "ok\n" }))
         .route("/readyz", axum::routing::get(ready))
-        .with_state(Hub { store, queue })
+        .with_state(Hub { store, queue, access })
 }
 
 async fn ready(State(hub): State<Hub>) -> Result<&'static str, Problem> {

@@ -17,6 +17,8 @@ pub(super) struct Status {
     version: &'static str,
     /// What has become of points since the start.
     points: Points,
+    /// Requests that were refused since the start.
+    refused: Refused,
     /// Series in mind.
     series: usize,
     /// Writes that failed since the start.
@@ -40,6 +42,21 @@ struct Points {
     turned_away: u64,
 }
 
+/// Requests by why they were refused.
+#[derive(Debug, Serialize, ToSchema)]
+struct Refused {
+    /// No session, token or certificate, or a wrong one.
+    unknown: u64,
+    /// The role is too small, or the request came from another site's page.
+    forbidden: u64,
+    /// Passwords that were tried too soon.
+    limited: u64,
+    /// Names and addresses whose tries were forgotten, because there were too many.
+    forgotten: u64,
+    /// Connections beyond the limit.
+    connections: u64,
+}
+
 /// A level.
 #[derive(Debug, Serialize, ToSchema)]
 struct Kept {
@@ -56,6 +73,7 @@ struct Kept {
 #[utoipa::path(get, path = "/api/v1/status", responses((status = 200, body = Status)))]
 pub(super) async fn status(State(hub): State<Hub>) -> Result<Json<Status>, Problem> {
     let counters = hub.queue.counters();
+    let refused = hub.access.refused();
     let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let since = hub.store.since().await?;
     let levels = Level::ALL.into_iter().map(|level| Kept {
@@ -73,6 +91,13 @@ pub(super) async fn status(State(hub): State<Hub>) -> Result<Json<Status>, Probl
             out_of_time: read(&counters.out_of_time),
             over_limit: read(&counters.over_limit),
             turned_away: read(&counters.turned_away),
+        },
+        refused: Refused {
+            unknown: read(&refused.unknown),
+            forbidden: read(&refused.forbidden),
+            limited: read(&refused.limited),
+            forgotten: hub.access.forgotten(),
+            connections: read(&refused.connections),
         },
         series: counters.series.load(Ordering::Relaxed),
         failed_writes: read(&counters.failed),

@@ -18,6 +18,8 @@ use tonic::codec::CompressionEncoding;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 
+use crate::api::Problem;
+
 use super::{Accepted, Queue, Refused, decode};
 
 /// The largest request, unpacked.
@@ -47,7 +49,8 @@ pub fn routes(queue: Queue) -> Router {
         .layer(RequestDecompressionLayer::new())
         .layer(RequestBodyLimitLayer::new(LARGEST))
         .with_state(queue);
-    http.merge(tonic::service::Routes::new(grpc).into_axum_router())
+    // Its fallback would answer every unknown path with 200, as gRPC does.
+    http.merge(tonic::service::Routes::new(grpc).into_axum_router().reset_fallback())
 }
 
 async fn take(State(queue): State<Queue>, headers: HeaderMap, body: Bytes) -> Response {
@@ -74,6 +77,19 @@ async fn take(State(queue): State<Queue>, headers: HeaderMap, body: Bytes) -> Re
             answer
         }
     }
+}
+
+/// The answer to a request of OTLP/HTTP that is not let in, in the form it was sent in.
+pub(crate) fn refuse(form: &str, problem: Problem) -> Response {
+    let Some(form) = Form::of(form.split(';').next().unwrap_or_default().trim()) else {
+        return problem.into_response();
+    };
+    let (status, code) = match problem.status {
+        401 => (StatusCode::UNAUTHORIZED, 16),
+        403 => (StatusCode::FORBIDDEN, 7),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, 14),
+    };
+    form.fault(status, code, problem.detail)
 }
 
 fn response(accepted: Accepted) -> ExportMetricsServiceResponse {

@@ -10,6 +10,7 @@ use crate::store::mark::Kind;
 use crate::store::{Entity, Metric};
 
 pub use decode::decode;
+pub(crate) use http::refuse;
 pub use http::routes;
 pub use queue::{Accepted, Counters, Queue, Refused};
 pub(crate) use queue::{chain, now_ms};

@@ -33,6 +33,8 @@ pub use write::{Outcome, Writer};
 
 /// Connections for readers; SQLite's writer has one of its own.
 const READERS: u32 = 4;
+/// Connections for asking who a request is from, which long questions must not hold up.
+const GUARDS: u32 = 2;
 /// A reader that gets no connection for so long is told so.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -57,7 +59,7 @@ pub enum Error {
 }
 
 /// Adds what was tried to an answer of the database.
-trait Doing<T> {
+pub(crate) trait Doing<T> {
     fn doing(self, doing: &'static str) -> Result<T, Error>;
 }
 
@@ -77,6 +79,7 @@ struct Inner {
     /// SQLite has one writer at a time: it waits in its own queue rather than in the database.
     write: AnyPool,
     read: AnyPool,
+    guard: AnyPool,
     retention: Retention,
     file: Option<PathBuf>,
     /// Goes up when series were removed: whoever has them in mind forgets them.
@@ -117,12 +120,23 @@ impl Store {
         };
         migrator.run(&write).await?;
         let read = pool(READERS).connect(&address).await.doing("connecting to the database")?;
-        Ok(Self(Arc::new(Inner { dialect, write, read, retention, file, removals: AtomicU64::new(0) })))
+        let guard = pool(GUARDS).connect_lazy(&address).doing("connecting to the database")?;
+        Ok(Self(Arc::new(Inner { dialect, write, read, guard, retention, file, removals: AtomicU64::new(0) })))
     }
 
     /// How long each level is kept.
     pub fn retention(&self) -> Retention {
         self.0.retention
+    }
+
+    /// Connections that write: one with SQLite.
+    pub(crate) fn writer(&self) -> &AnyPool {
+        &self.0.write
+    }
+
+    /// Connections that ask who a request is from.
+    pub(crate) fn guard(&self) -> &AnyPool {
+        &self.0.guard
     }
 
     /// Bytes that the database takes on disk, where it is a file.

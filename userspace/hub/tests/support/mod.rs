@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test ends where its ground is not as it needs it")]
 
+pub(crate) mod curl;
+
 pub(crate) mod process;
 
 use std::net::SocketAddr;
@@ -20,32 +22,49 @@ use tokio::task::JoinHandle;
 
 pub(crate) struct Hub {
     pub(crate) now: i64,
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     store: Option<Store>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
+    /// The way to the first account, where there is none yet.
+    pub(crate) setup: Option<String>,
+    url: String,
+    flags: Vec<String>,
     end: Option<oneshot::Sender<()>>,
-    task: Option<JoinHandle<anyhow::Result<()>>>,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Hub {
     pub(crate) async fn start() -> Self {
-        let now = now();
+        Self::start_with(&["--open"]).await
+    }
+
+    /// With flags of its own.
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut hub = Self { now, folder, store: None, address: ([127, 0, 0, 1], 0).into(), end: None, task: None };
+        let url = format!("sqlite:{}", folder.path().join("hub.db").display());
+        Self::start_on(folder, url, flags).await
+    }
+
+    /// On a database of its own.
+    pub(crate) async fn start_on(folder: TempDir, url: String, flags: &[&str]) -> Self {
+        let (flags, address) = (flags.iter().map(|&flag| flag.to_owned()).collect(), ([127, 0, 0, 1], 0).into());
+        let mut hub = Self { now: now(), folder, store: None, address, setup: None, url, flags, end: None, task: None };
         hub.open().await;
         hub
     }
 
-    fn url(&self) -> String {
-        format!("sqlite:{}", self.folder.path().join("hub.db").display())
+    pub(crate) fn url(&self) -> String {
+        self.url.clone()
     }
 
     async fn open(&mut self) {
         let url = self.url();
-        let config = Config::parse_from(["podscope-hub", "serve", "--listen", "127.0.0.1:0", "--database-url", &url]);
+        let flags = ["podscope-hub", "serve", "--listen", "127.0.0.1:0", "--database-url", &url].map(str::to_owned);
+        let config = Config::parse_from(flags.iter().chain(&self.flags));
         let Command::Serve(serve) = config.command else { panic!("another command") };
         let hub = podscope_hub::serve::Hub::open(&serve).await.unwrap();
         self.address = hub.address().unwrap();
+        self.setup = hub.setup().map(str::to_owned);
         self.store = Some(hub.store());
         let (end, ended) = oneshot::channel();
         self.end = Some(end);
@@ -54,7 +73,7 @@ impl Hub {
 
     pub(crate) async fn restart(&mut self) {
         self.end.take().unwrap().send(()).unwrap();
-        self.task.take().unwrap().await.unwrap().unwrap();
+        self.task.take().unwrap().await.unwrap();
         self.open().await;
     }
 
@@ -96,7 +115,8 @@ pub(crate) fn now() -> i64 {
 async fn ask(to: SocketAddr, what: &str, form: &str, body: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(to).await?;
     let length = body.len();
-    let head = format!("{what} HTTP/1.0\r\nHost: hub\r\nContent-Type: {form}\r\nContent-Length: {length}\r\n\r\n");
+    let head =
+        format!("{what} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {form}\r\nContent-Length: {length}\r\n\r\n");
     stream.write_all(format!("{head}{body}").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

@@ -66,7 +66,7 @@ impl Server {
             process.kill();
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_podscope-hub"));
-        command.args(["serve", "--listen", &self.address.to_string(), "--database-url", &self.url]);
+        command.args(["serve", "--open", "--listen", &self.address.to_string(), "--database-url", &self.url]);
         command.env("PODSCOPE_LOG", "error").stderr(Stdio::null());
         self.process = Some(Held::start(&mut command, self.address, "podscope-hub"));
     }
