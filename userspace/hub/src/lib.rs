@@ -5,3 +5,4 @@ pub mod config;
 pub mod ingest;
 pub mod serve;
 pub mod store;
+pub mod web;

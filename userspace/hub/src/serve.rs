@@ -12,6 +12,7 @@ use crate::api;
 use crate::config::Serve;
 use crate::ingest::{self, Queue, now_ms};
 use crate::store::{Roller, Store, Writer};
+use crate::web;
 
 /// How often levels are made and expired points dropped.
 const UPKEEP: Duration = Duration::from_secs(10);
@@ -34,7 +35,7 @@ impl Hub {
         let store = Store::open(&database.database_url, database.retain).await?;
         Roller::new(store.clone()).begin(now_ms() / 1_000).await?;
         let queue = Queue::start(Writer::new(store.clone(), config.max_series), config.max_waiting);
-        let app = ingest::routes(queue.clone()).merge(api::routes(store.clone(), queue));
+        let app = ingest::routes(queue.clone()).merge(api::routes(store.clone(), queue)).merge(web::routes());
         let listener = TcpListener::bind(config.listen).await;
         let listener =
             listener.with_context(|| format!("cannot listen on {}; --listen gives another", config.listen))?;

@@ -57,12 +57,13 @@ pub(super) async fn top(
     shape: Result<Query<Shape>, QueryRejection>,
 ) -> Result<Json<Answer>, Problem> {
     let (Query(ask), Query(shape)) = (ask?, shape?);
-    let (filter, (from, to)) = (ask.filter()?, ask.span()?);
+    let keys = keys(shape.by.as_deref());
+    let (filter, (from, to)) = (ask.filter(&keys)?, ask.span()?);
     let mut reader = hub.store.reader(now_ms() / 1_000).await?;
     let span = Span { from, to, most: Level::Day };
     let found = reader.find(&filter).await?;
     let cells = reader.cells(&found, span).await?;
-    let mut top = totals(&found, &cells, &keys(shape.by.as_deref()));
+    let mut top = totals(&found, &cells, &keys);
     let of = top.len();
     top.sort_by(|a, b| b.value.total_cmp(&a.value).then_with(|| a.labels.cmp(&b.labels)));
     top.truncate(shape.limit.unwrap_or(10).min(1_000));
