@@ -155,7 +155,7 @@ pub(super) fn labels(found: &Found, keys: &[String]) -> BTreeMap<String, String>
     // What else is known of the entity is read only where it is asked for.
     if keys.iter().any(|key| !all.contains_key(key)) {
         let known = attributes(&found.known).filter(|(key, _)| keys.contains(key));
-        known.for_each(|(key, value)| drop(all.entry(key).or_insert(value)));
+        all.extend(known.filter(|(key, _)| !all.contains_key(key)).collect::<Vec<_>>());
     }
     keys.iter().map(|key| (key.clone(), all.remove(key).unwrap_or_default())).collect()
 }

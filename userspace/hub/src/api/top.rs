@@ -47,6 +47,8 @@ pub(super) struct Total {
     pub(super) value: f64,
     /// Integral over time: increase of a counter; value times seconds of a gauge.
     pub(super) integral: f64,
+    /// Seconds from its first point to its last: what `value` of a counter came about in.
+    pub(super) seconds: f64,
 }
 
 /// Who had most over a span of time.
@@ -74,18 +76,52 @@ pub(super) async fn top(
 
 /// Adds up what series did, by what they are called.
 pub(super) fn totals(found: &[Found], cells: &[Cell], keys: &[String]) -> Vec<Total> {
-    let mut sums: HashMap<i64, (f64, f64, f64)> = HashMap::new();
+    let mut sums: HashMap<i64, Sum> = HashMap::new();
     for cell in cells {
-        let sum = sums.entry(cell.series).or_default();
-        *sum = (sum.0 + cell.total, sum.1 + cell.seconds, cell.high);
+        let sum = sums.entry(cell.series).or_insert_with(|| Sum::at(cell));
+        sum.total += cell.total;
+        sum.seconds += cell.seconds;
+        sum.high = cell.high;
+        sum.begin = sum.begin.min(begin(cell));
+        sum.end = sum.end.max(cell.slot);
     }
-    let mut totals: BTreeMap<BTreeMap<String, String>, (f64, f64)> = BTreeMap::new();
+    let mut totals: BTreeMap<BTreeMap<String, String>, (f64, Sum)> = BTreeMap::new();
     for found in found {
-        let Some((total, seconds, last)) = sums.get(&found.series) else { continue };
-        let mean = if *seconds > 0.0 { total / seconds } else { *last };
-        let entry = totals.entry(labels(found, keys)).or_default();
-        entry.0 += if found.gauge { mean } else { *total };
-        entry.1 += total;
+        let Some(sum) = sums.get(&found.series) else { continue };
+        let mean = if sum.seconds > 0.0 { sum.total / sum.seconds } else { sum.high };
+        let (value, all) = totals.entry(labels(found, keys)).or_insert((0.0, Sum { total: 0.0, ..*sum }));
+        *value += if found.gauge { mean } else { sum.total };
+        all.total += sum.total;
+        all.begin = all.begin.min(sum.begin);
+        all.end = all.end.max(sum.end);
     }
-    totals.into_iter().map(|(labels, (value, integral))| Total { labels, value, integral }).collect()
+    let total = |(labels, (value, all)): (_, (f64, Sum))| {
+        let seconds = all.end as f64 - all.begin;
+        Total { labels, value, integral: all.total, seconds }
+    };
+    totals.into_iter().map(total).collect()
+}
+
+/// What a series did over the whole span.
+#[derive(Clone, Copy)]
+struct Sum {
+    total: f64,
+    seconds: f64,
+    high: f64,
+    /// Since when there are points, in s.
+    begin: f64,
+    /// The last one's place, in s.
+    end: i64,
+}
+
+impl Sum {
+    fn at(cell: &Cell) -> Self {
+        Self { total: 0.0, seconds: 0.0, high: 0.0, begin: begin(cell), end: cell.slot }
+    }
+}
+
+/// When what a row stands for began: a fine row has its place at the end of it. A coarse one's place is the begin, and
+/// what the first is taken for too early, the last is for too late.
+fn begin(cell: &Cell) -> f64 {
+    cell.slot as f64 - cell.seconds
 }

@@ -2,10 +2,12 @@ import uPlot from './uplot.js';
 import { go } from './address.js';
 import { colour, h } from './dom.js';
 import { table } from './table.js';
-import { clock, named, show } from './units.js';
+import { clock, named, show, tick } from './units.js';
 
 const HEIGHT = 210;
 const COLOURS = 8;
+/** Steps between the ticks of bytes: powers of two. */
+const BINARY = Array.from({ length: 60 }, (_, power) => 2 ** power);
 
 /**
  * Lines over time from an answer of `/api/v1/series`. Dragging across it looks closer.
@@ -19,7 +21,7 @@ export function chart({ caption, answer, name }) {
   const figure = h(
     'figure',
     {},
-    h('figcaption', {}, h('span', {}, caption), h('span', { class: 'unit' }, named(answer.unit))),
+    h('figcaption', {}, named(answer.unit)),
     plot,
     answer.left_out > 0 && h('p', { class: 'note' }, `The ${names.length} largest; ${answer.left_out} more are left out.`),
     asTable(caption, names, answer),
@@ -54,7 +56,10 @@ function options(names, { unit, step }, width) {
     height: HEIGHT,
     cursor: { points: { size: 6 }, drag: { x: true, y: false, setScale: false } },
     scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.08 : 1] } },
-    axes: [axis, { ...axis, size: 74, values: (_, ticks) => ticks.map((tick) => show(tick, unit)) }],
+    axes: [
+      { ...axis, values: (_, ticks, _axis, _space, every) => ticks.map((time) => tick(time, every)) },
+      { ...axis, size: 74, values: (_, ticks) => ticks.map((value) => show(value, unit)), ...(unit.startsWith('By') && { incrs: BINARY }) },
+    ],
     series: [{ label: 'Time', value: (_, time) => (time ? clock(time) : '–') }, ...names.map(line)],
     hooks: { setSelect: [(plot) => closer(plot, step)] },
   };

@@ -36,18 +36,18 @@ export function lines(view, title, params, { name = (labels) => Object.values(la
 
 /**
  * Rows with a figure of each of several metrics: `figures` are `{ key, metric, rate }`, the latter for what a counter
- * grew by per second. `by` and `places` are as `/api/v1/top` takes them.
+ * grew by per second while it was there. `by` and `places` are as `/api/v1/top` takes them.
  */
 export async function gather(view, signal, { by, figures, limit = 1000, ...places }) {
   const question = ({ metric, kind }) => about(view, 'top', { metric, kind, by: by.join(','), limit, ...places }, signal);
   const answers = await Promise.all(figures.map(question));
   const rows = new Map();
-  answers.forEach(({ top, from, to }, index) => {
+  answers.forEach(({ top }, index) => {
     const { key, rate } = figures[index];
-    for (const { labels, value } of top) {
+    for (const { labels, value, seconds } of top) {
       const name = JSON.stringify(by.map((label) => labels[label]));
       if (!rows.has(name)) rows.set(name, { ...labels });
-      rows.get(name)[key] = rate ? value / (to - from) : value;
+      rows.get(name)[key] = rate ? value / Math.max(seconds, 1) : value;
     }
   });
   return [...rows.values()];
@@ -58,7 +58,7 @@ export function ranking(view, title, { names, note, wide, ...question }) {
   const columns = [...names, ...question.figures.map((figure, index) => ({ bar: index === 0, ...figure }))];
   const load = async (signal) => {
     const rows = await gather(view, signal, question);
-    return table({ caption: title, columns, rows, sort: question.figures[0].key, note });
+    return table({ caption: title, columns, rows, sort: question.figures[0].key, note, silent: true });
   };
   return panel(title, load, { wide });
 }

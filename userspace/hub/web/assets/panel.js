@@ -25,5 +25,6 @@ export function panel(title, load, { wide = false } = {}) {
 
 /** Names and values. */
 export function facts(pairs) {
-  return h('dl', {}, pairs.filter(([, value]) => value !== undefined && value !== '').map(([name, value]) => [h('dt', {}, name), h('dd', {}, value)]));
+  const known = pairs.filter(([, value]) => value !== undefined && value !== '');
+  return h('dl', {}, known.flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, value)]));
 }

@@ -9,9 +9,10 @@ const states = new Map();
  * A table that can be sorted, searched and paged; only one page of it is in the document.
  *
  * `columns`: `{ key, title, unit?, cell?, bar? }`. One with a unit holds numbers, which `cell(row)` may replace by a
- * node, and `bar` draws a bar under them. `sort` names the column that is the largest first, to begin with.
+ * node, and `bar` draws a bar under them. `sort` names the column that is the largest first, to begin with. A `silent`
+ * caption is not shown, where a heading says the same.
  */
-export function table({ caption, columns, rows, sort, note, foot }) {
+export function table({ caption, columns, rows, sort, note, foot, silent }) {
   const state = states.get(caption) ?? { sort, down: true, page: 0, words: '' };
   states.set(caption, state);
   const head = h('tr');
@@ -65,7 +66,7 @@ export function table({ caption, columns, rows, sort, note, foot }) {
     }),
   );
   draw();
-  const whole = h('table', {}, h('caption', {}, caption), h('thead', {}, head), body, foot && line(columns, foot, {}, 'tfoot'));
+  const whole = h('table', {}, h('caption', { class: silent && 'silent' }, caption), h('thead', {}, head), body, foot && line(columns, foot, {}, 'tfoot'));
   return h('div', { class: 'table' }, search, h('div', { class: 'scroll' }, whole), pager, note && h('p', { class: 'note' }, note));
 }
 

@@ -3,8 +3,8 @@ import { ask } from './api.js';
 import { h } from './dom.js';
 
 const SPANS = [
-  ['-5m', '5 minutes'], ['-15m', '15 minutes'], ['-1h', '1 hour'], ['-6h', '6 hours'], ['-1d', '24 hours'],
-  ['-7d', '7 days'], ['-30d', '30 days'],
+  ['-5m', 'Last 5 minutes'], ['-15m', 'Last 15 minutes'], ['-1h', 'Last hour'], ['-6h', 'Last 6 hours'], ['-1d', 'Last 24 hours'],
+  ['-7d', 'Last 7 days'], ['-30d', 'Last 30 days'],
 ];
 const THEMES = [['', 'System'], ['light', 'Light'], ['dark', 'Dark']];
 
@@ -30,20 +30,26 @@ export function toolbar({ refresh, redraw }) {
 }
 
 function span(now) {
+  const own = ['own', 'From … to …'];
   const known = SPANS.some(([value]) => value === now.from) && now.relative;
-  const list = known ? SPANS : [...SPANS, ['own', now.relative ? now.from.slice(1) : 'From … to …']];
-  const choose = (event) => event.target.value !== 'own' && go({ from: event.target.value, to: null });
-  return field('Last', h('select', { name: 'span', onchange: choose }, options(list, known ? now.from : 'own')));
+  const list = known || !now.relative ? [...SPANS, own] : [...SPANS, [now.from, now.from.slice(1)], own];
+  const choose = ({ target: { value } }) => {
+    const seconds = Math.round(Date.now() / 1000);
+    if (value === 'own') go({ from: seconds - 3600, to: seconds });
+    else go({ from: value, to: null });
+  };
+  return field('Time', h('select', { name: 'span', onchange: choose }, options(list, now.relative ? now.from : 'own')));
 }
 
-/** Start and end, for those who want others. */
+/** Start and end, where they are chosen one by one. */
 function ends(now) {
+  if (now.relative) return [];
   const local = (text) => {
     const time = new Date(/^\d+$/.test(text) ? Number(text) * 1000 : text);
     return Number.isNaN(time.getTime()) ? '' : new Date(time - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
   };
   const input = (name) => h('input', {
-    type: 'datetime-local', name, value: now.relative ? '' : local(now[name]),
+    type: 'datetime-local', name, value: local(now[name]),
     onchange: (event) => {
       const time = new Date(event.target.value);
       if (!Number.isNaN(time.getTime())) go({ [name]: Math.round(time / 1000) });

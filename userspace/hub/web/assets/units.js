@@ -26,6 +26,13 @@ export function clock(seconds) {
   return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 }
 
+/** A point in time on an axis whose ticks are `step` apart. */
+export function tick(seconds, step) {
+  const day = { day: 'numeric', month: 'short' };
+  const time = { hour: '2-digit', minute: '2-digit', ...(step < 60 && { second: '2-digit' }) };
+  return new Date(seconds * 1000).toLocaleString(undefined, { ...(step >= 86400 ? day : time), hour12: false });
+}
+
 /** How long ago a point in time is. */
 export const ago = (seconds) => `${duration(Math.max(0, Date.now() / 1000 - seconds))} ago`;
 
@@ -60,5 +67,5 @@ function digits(value) {
   const size = Math.abs(value);
   if (size >= 100 || Number.isInteger(value)) return String(Math.round(value));
   if (size < 0.01) return value === 0 ? '0' : value.toExponential(1);
-  return value.toFixed(size >= 10 ? 1 : 2);
+  return size >= 1 ? value.toFixed(size >= 10 ? 1 : 2) : String(Number(value.toPrecision(3)));
 }
