@@ -37,6 +37,10 @@ async fn what_was_sent_is_answered() {
 
     let top = hub.get(&format!("/api/v1/top?metric=container.cpu.time&from={from}&to={to}&by=namespace")).await;
     assert_eq!(top["top"][0]["value"], 18.0);
+    assert_eq!(top["top"][0]["seconds"], 90.0);
+    let by = "podscope.none,k8s.pod.uid";
+    let top = hub.get(&format!("/api/v1/top?metric=container.cpu.time&from={from}&to={to}&by={by}")).await;
+    assert_eq!(top["top"][0]["labels"], serde_json::json!({ "k8s.pod.uid": "0001", "podscope.none": "" }));
     let status = hub.get("/api/v1/status").await;
     assert_eq!(status["points"]["kept"], 40);
     assert_eq!(status["points"]["duplicate"], 20);

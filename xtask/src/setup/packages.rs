@@ -56,6 +56,9 @@ pub const TEST: &[Need] = &[
     apt("/usr/sbin/libvirtd", "libvirt-daemon"),
     apt("/usr/share/doc/libvirt-daemon-driver-qemu", "libvirt-daemon-driver-qemu"),
     apt("virsh", "libvirt-clients"),
+    apt("chromium", "chromium"),
+    apt("node", "nodejs"),
+    apt("npm", "npm"),
     pip("rotel-agent", "rotel"),
     pip("prometheus_client", "prometheus-client"),
 ];

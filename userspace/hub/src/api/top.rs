@@ -82,8 +82,8 @@ pub(super) fn totals(found: &[Found], cells: &[Cell], keys: &[String]) -> Vec<To
         sum.total += cell.total;
         sum.seconds += cell.seconds;
         sum.high = cell.high;
-        sum.begin = sum.begin.min(begin(cell));
-        sum.end = sum.end.max(cell.slot);
+        sum.begin = sum.begin.min(cell.until as f64 - cell.seconds);
+        sum.end = sum.end.max(cell.until);
     }
     let mut totals: BTreeMap<BTreeMap<String, String>, (f64, Sum)> = BTreeMap::new();
     for found in found {
@@ -110,18 +110,12 @@ struct Sum {
     high: f64,
     /// Since when there are points, in s.
     begin: f64,
-    /// The last one's place, in s.
+    /// Up to when, in s.
     end: i64,
 }
 
 impl Sum {
     fn at(cell: &Cell) -> Self {
-        Self { total: 0.0, seconds: 0.0, high: 0.0, begin: begin(cell), end: cell.slot }
+        Self { total: 0.0, seconds: 0.0, high: 0.0, begin: f64::INFINITY, end: cell.until }
     }
-}
-
-/// When what a row stands for began: a fine row has its place at the end of it. A coarse one's place is the begin, and
-/// what the first is taken for too early, the last is for too late.
-fn begin(cell: &Cell) -> f64 {
-    cell.slot as f64 - cell.seconds
 }

@@ -47,7 +47,8 @@ pub fn routes(queue: Queue) -> Router {
         .layer(RequestDecompressionLayer::new())
         .layer(RequestBodyLimitLayer::new(LARGEST))
         .with_state(queue);
-    http.merge(tonic::service::Routes::new(grpc).into_axum_router())
+    // Its fallback would answer every unknown path with 200, as gRPC does.
+    http.merge(tonic::service::Routes::new(grpc).into_axum_router().reset_fallback())
 }
 
 async fn take(State(queue): State<Queue>, headers: HeaderMap, body: Bytes) -> Response {

@@ -57,6 +57,8 @@ pub const PLACE: [&str; 8] = ["kind", "node", "namespace", "workload", "pod", "c
 pub struct Cell {
     /// The slot's start, in s.
     pub slot: i64,
+    /// The end of what it stands for, in s: a fine row's is its slot, as it has what came since the row before.
+    pub until: i64,
     /// Series.
     pub series: i64,
     /// Increase; of a gauge: value times seconds.
@@ -225,7 +227,8 @@ fn cell(row: &sqlx::any::AnyRow, level: Level, gauges: &BTreeMap<i64, bool>) -> 
         let rate = if seconds > 0.0 { value / seconds } else { value };
         (value, rate, rate)
     };
-    Ok(Some(Cell { slot, series, total, seconds, low, high }))
+    let until = if level == Level::Raw { slot } else { slot + level.step() };
+    Ok(Some(Cell { slot, until, series, total, seconds, low, high }))
 }
 
 fn found(row: &sqlx::any::AnyRow) -> Result<Found, sqlx::Error> {

@@ -43,6 +43,7 @@ pub fn routes() -> Router {
         .route("/web/", get(to_pages))
         .route("/web/assets/{*name}", get(asset))
         .route("/web/stats", get(to_pages))
+        .route("/web/stats/", get(to_pages))
         .route("/web/stats/{*of}", get(|Path(of): Path<String>| async move { Redirect::temporary(&older::page(&of)) }))
 }
 

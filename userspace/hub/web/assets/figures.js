@@ -26,10 +26,10 @@ export function about(view, name, params, signal) {
 }
 
 /** A panel with a line chart. `params` are those of `/api/v1/series`, `name` makes a line's name of its labels. */
-export function lines(view, title, params, { name = (labels) => Object.values(labels).join(' '), wide } = {}) {
+export function lines(view, title, params, { name = (labels) => Object.values(labels).join(' '), unit, wide } = {}) {
   const load = async (signal) => {
     const answer = await about(view, 'series', { limit: 8, ...params }, signal);
-    return chart({ caption: title, answer, name });
+    return chart({ caption: title, answer: unit ? { ...answer, unit } : answer, name });
   };
   return panel(title, load, { wide });
 }
@@ -67,7 +67,7 @@ export function ranking(view, title, { names, note, wide, ...question }) {
 export const USAGE = [
   { key: 'cpu', title: 'CPU', metric: 'container.cpu.time', unit: 's/s', rate: true },
   { key: 'memory', title: 'Memory', metric: 'container.memory.working_set', unit: 'By' },
-  { key: 'wait', title: 'Run-queue wait', metric: 'podscope.container.run_queue.wait.time', unit: 's/s', rate: true },
+  { key: 'wait', title: 'Run-queue wait', metric: 'podscope.container.run_queue.wait.time', unit: 'wait', rate: true },
 ];
 
 /** What a pod is called; processes that are in none go by their node. */

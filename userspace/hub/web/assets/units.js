@@ -3,11 +3,15 @@
 const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 const DECIMAL = ['', 'k', 'M', 'G', 'T', 'P'];
 
-/** A value with its unit; an en dash where nothing is known. */
+/**
+ * A value with its unit; an en dash where nothing is known. Beside UCUM's there are `%` for shares, and `wait` for the
+ * seconds per second in which threads could have run but did not.
+ */
 export function show(value, unit = '') {
   if (value === null || value === undefined || Number.isNaN(value)) return '–';
   if (unit === 's') return duration(value);
   if (unit === 's/s' || unit === '{cpu}') return cores(value);
+  if (unit === 'wait') return `${digits(value * 1000)} ms/s`;
   if (unit === 'By') return scaled(value, 1024, BINARY, ' ');
   if (unit === 'By/s') return `${scaled(value, 1024, BINARY, ' ')}/s`;
   if (unit === '%') return `${digits(value * 100)} %`;
@@ -16,7 +20,7 @@ export function show(value, unit = '') {
 
 /** What a unit is called over a chart. */
 export function named(unit) {
-  const names = { 's/s': 'CPUs', '{cpu}': 'CPUs', s: 'time', By: 'bytes', 'By/s': 'bytes per second', '%': 'share' };
+  const names = { 's/s': 'CPUs', '{cpu}': 'CPUs', s: 'time', By: 'bytes', 'By/s': 'bytes per second', '%': 'share', wait: 'ms of waiting per second' };
   const word = unit.replace(/[{}]/g, '').replaceAll('_', ' ');
   return names[unit] ?? (unit.endsWith('/s') ? `${word.slice(0, -2)}s per second` : word);
 }
@@ -66,6 +70,6 @@ function scaled(value, base, names, space) {
 function digits(value) {
   const size = Math.abs(value);
   if (size >= 100 || Number.isInteger(value)) return String(Math.round(value));
-  if (size < 0.01) return value === 0 ? '0' : value.toExponential(1);
+  if (size < 1e-4) return value.toExponential(1);
   return size >= 1 ? value.toFixed(size >= 10 ? 1 : 2) : String(Number(value.toPrecision(3)));
 }

@@ -51,7 +51,7 @@ const PAGES = {
   vms: ['/web/vm', 'VMs', ['db']],
   vm: ['/web/vm?namespace=vms&vm=db', 'VM db', ['job-1', 'emulator', 'vCPU 1', 'worker']],
   explore: ['/web/explore?metric=container.cpu.usage&by=namespace%2Cpod', 'Explore: container.cpu.usage', ['worth of time that the container used', 'web-2']],
-  accounting: ['/web/accounting?period=span&by=namespace', 'Accounting', ['Cpu, core-hours', 'shop', 'All']],
+  accounting: ['/web/accounting?period=span&by=namespace', 'Accounting', ['CPU, core-hours', 'shop', 'All']],
   agents: ['/web/agents', 'Agents', ['3 of 3', '2 of 3', 'kvm_exit', 'absent']],
   hub: ['/web/status', 'Hub', ['kept', 'duplicate', '1m']],
 };
@@ -135,7 +135,7 @@ test('names are text, never markup', async () => {
 
 test('the address holds what is looked at, and the way back', async () => {
   await on('/web', async ({ page }) => {
-    await page.getByLabel('Time').selectOption('Last hour');
+    await page.locator('[name=span]').selectOption('Last hour');
     await loaded(page);
     await page.getByLabel('Namespace').fill('shop');
     await page.getByLabel('Namespace').press('Enter');

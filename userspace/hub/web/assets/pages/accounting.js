@@ -12,6 +12,8 @@ const BY = ['namespace', 'workload', 'pod', 'container', 'node', 'vm'];
 const SHOWN = [
   ['_core_seconds', 'core-hours', '', 3600], ['_byte_seconds', 'GiB-hours', '', 3600 * 2 ** 30], ['_bytes', '', 'By', 1], ['_seconds', 'hours', '', 3600],
 ];
+/** Columns that everybody asks for. */
+const FIRST = ['cpu_core_seconds', 'memory_byte_seconds'];
 
 export const title = () => 'Accounting';
 
@@ -51,7 +53,8 @@ function choice(period, by, params) {
 
 async function used(params, signal) {
   const answer = await ask('accounting', params, signal);
-  const names = [...new Set(answer.rows.flatMap(({ used: figures }) => Object.keys(figures)))];
+  const found = new Set(answer.rows.flatMap(({ used: figures }) => Object.keys(figures)));
+  const names = [...FIRST.filter((name) => found.delete(name)), ...found];
   const shapes = names.map((key) => ({ key, ...shape(key) }));
   const keys = params.by.split(',');
   const rows = answer.rows.map(({ labels, used: figures }) => ({
@@ -63,7 +66,7 @@ async function used(params, signal) {
   return table({
     caption: `From ${utc(answer.from)} to ${utc(answer.to)}`,
     columns: [
-      ...keys.map((key) => ({ key, title: key })),
+      ...keys.map((key) => ({ key, title: capital(key) })),
       ...shapes.map(({ key, heading, unit }, index) => ({ key, title: heading, unit, bar: index === 0 })),
     ],
     rows, sort: names[0], foot: rows.length > 0 && { ...sum, [keys[0]]: 'All' },
@@ -73,6 +76,8 @@ async function used(params, signal) {
 
 function shape(key) {
   const [end, suffix, unit, by] = SHOWN.find(([ending]) => key.endsWith(ending)) ?? ['', '', '', 1];
-  const words = key.slice(0, key.length - end.length).replaceAll('_', ' ');
-  return { heading: `${words[0].toUpperCase()}${words.slice(1)}${suffix ? `, ${suffix}` : ''}`, unit, by };
+  const words = capital(key.slice(0, key.length - end.length).replaceAll('_', ' '));
+  return { heading: suffix ? `${words}, ${suffix}` : words, unit, by };
 }
+
+const capital = (word) => (['cpu', 'gpu', 'vm'].includes(word) ? word.toUpperCase() : `${word.slice(0, 1).toUpperCase()}${word.slice(1)}`);

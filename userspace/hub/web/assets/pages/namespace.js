@@ -14,6 +14,6 @@ const one = (view) => [
   lines(view, 'CPU by pod', { metric: 'container.cpu.time', by: 'pod' }),
   lines(view, 'Memory by pod', { metric: 'container.memory.working_set', by: 'pod' }),
   ranking(view, 'Workloads', { by: ['workload'], names: [{ key: 'workload', title: 'Workload', cell: (row) => row.workload || 'none known' }], figures: USAGE.slice(0, 2) }),
-  lines(view, 'Run-queue wait by pod', { metric: 'podscope.container.run_queue.wait.time', by: 'pod' }),
+  lines(view, 'Run-queue wait by pod', { metric: 'podscope.container.run_queue.wait.time', by: 'pod' }, { unit: 'wait' }),
   ranking(view, 'Pods', { wide: true, by: ['namespace', 'pod', 'node'], names: [POD, NODE], figures: USAGE }),
 ];

@@ -1,6 +1,6 @@
 import { link } from '../address.js';
 import { h } from '../dom.js';
-import { lines, NODE, POD, ranking, USAGE } from '../figures.js';
+import { lines, NODE, POD, podName, ranking, USAGE } from '../figures.js';
 
 export const title = ({ get }) => (get('node') ? `Node ${get('node')}` : 'Nodes');
 
@@ -19,7 +19,7 @@ const all = (view) => ranking(view, 'All nodes', {
 });
 
 function one(view, node) {
-  const line = (heading, metric, by, more = {}) => lines(view, heading, { metric, by, node, namespace: '', ...more });
+  const line = (heading, metric, by, shape) => lines(view, heading, { metric, by, node, namespace: '' }, shape);
   const pods = ranking(view, 'Pods on this node', {
     wide: true, by: ['namespace', 'pod', 'node'], names: [POD], node, figures: USAGE,
     note: h('a', { href: link('/web/agents', { node }) }, 'How this node’s agent is'),
@@ -27,8 +27,8 @@ function one(view, node) {
   return [
     line('CPU by mode', 'system.cpu.time', 'cpu.mode'),
     line('Memory by state', 'system.memory.usage', 'system.memory.state'),
-    line('Pods with most CPU', 'container.cpu.time', 'namespace,pod', { limit: 8 }),
-    line('Pressure', 'podscope.node.pressure.time', 'podscope.pressure.resource,podscope.pressure.kind'),
+    line('Pods with most CPU', 'container.cpu.time', 'namespace,pod', { name: podName }),
+    line('Pressure', 'podscope.node.pressure.time', 'podscope.pressure.resource,podscope.pressure.kind', { unit: '%' }),
     line('Network', 'system.network.io', 'network.io.direction'),
     line('Disks', 'system.disk.io', 'disk.io.direction'),
     pods,

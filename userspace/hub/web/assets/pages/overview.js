@@ -23,7 +23,7 @@ export function panels(view) {
     pods('Pods that waited longest for a CPU', wait),
     ranking(view, 'VMs whose virtual CPUs waited longest', {
       by: ['namespace', 'vm'], names: [VM, { key: 'namespace', title: 'Namespace' }], limit: 10,
-      figures: [{ key: 'ready', title: 'Ready, waiting', metric: 'podscope.vm.vcpu.ready.time', unit: 's/s', rate: true }],
+      figures: [{ key: 'ready', title: 'Ready, waiting', metric: 'podscope.vm.vcpu.ready.time', unit: 'wait', rate: true }],
     }),
     panel('OOM kills', (signal) => kills(view, signal), { wide: true }),
   ];

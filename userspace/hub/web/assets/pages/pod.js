@@ -15,13 +15,13 @@ const all = (view) => ranking(view, 'All pods', {
 });
 
 function one(view, pod) {
-  const line = (heading, metric, by) => lines(view, heading, { metric, by, pod });
+  const line = (heading, metric, by, shape) => lines(view, heading, { metric, by, pod }, shape);
   return [
     panel('What it is', (signal) => known(view, pod, signal)),
     ranking(view, 'Containers', { by: ['container'], names: [{ key: 'container', title: 'Container' }], pod, figures: USAGE }),
     line('CPU by container', 'container.cpu.time', 'container'),
     line('Memory by container', 'container.memory.working_set', 'container'),
-    line('Run-queue wait by container', 'podscope.container.run_queue.wait.time', 'container'),
+    line('Run-queue wait by container', 'podscope.container.run_queue.wait.time', 'container', { unit: 'wait' }),
     line('Network', 'k8s.pod.network.io', 'network.io.direction'),
     panel('How long its threads waited for a CPU', (signal) => waits(view, pod, signal), { wide: true }),
     processes(view, pod),
@@ -37,7 +37,7 @@ const processes = (view, pod) => ranking(view, 'Processes', {
   figures: [
     { key: 'cpu', title: 'CPU', metric: 'process.cpu.time', unit: 's/s', rate: true },
     { key: 'memory', title: 'Memory', metric: 'process.memory.usage', unit: 'By' },
-    { key: 'wait', title: 'Run-queue wait', metric: 'podscope.process.run_queue.wait.time', unit: 's/s', rate: true },
+    { key: 'wait', title: 'Run-queue wait', metric: 'podscope.process.run_queue.wait.time', unit: 'wait', rate: true },
     { key: 'threads', title: 'Threads', metric: 'process.thread.count', unit: '{thread}' },
   ],
   note: 'Processes too small for series of their own are added up as “all others” of their container.',
