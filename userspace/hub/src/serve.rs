@@ -11,11 +11,13 @@ use tokio::net::TcpListener;
 use crate::api;
 use crate::config::Serve;
 use crate::ingest::{self, Queue, now_ms};
-use crate::store::{Roller, Store, Writer};
+use crate::store::{self, Roller, Store, Writer};
 use crate::web;
 
 /// How often levels are made and expired points dropped.
 const UPKEEP: Duration = Duration::from_secs(10);
+/// Of these times, how seldom series are looked for that nothing is left of.
+const SELDOM: u64 = 180;
 
 /// A hub that listens.
 #[derive(Debug)]
@@ -50,6 +52,11 @@ impl Hub {
         self.listener.local_addr().context("the listening socket has no address")
     }
 
+    /// Its database.
+    pub fn store(&self) -> Store {
+        self.store.clone()
+    }
+
     /// Serves until `ended` does, and then answers what is under way.
     ///
     /// # Errors
@@ -68,13 +75,9 @@ async fn keep_up(store: Store) {
     let mut every = tokio::time::interval(UPKEEP);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut well = true;
-    loop {
+    for round in 0u64.. {
         every.tick().await;
-        let now = now_ms() / 1_000;
-        let done = match roller.roll(now).await {
-            Ok(_) => store.expire(now).await.map(drop),
-            Err(error) => Err(error),
-        };
+        let done = keep_up_once(&store, &roller, round % SELDOM == 0).await;
         if let Err(error) = &done
             && well
         {
@@ -82,4 +85,14 @@ async fn keep_up(store: Store) {
         }
         well = done.is_ok();
     }
+}
+
+async fn keep_up_once(store: &Store, roller: &Roller, thoroughly: bool) -> Result<(), store::Error> {
+    let now = now_ms() / 1_000;
+    roller.roll(now).await?;
+    store.expire(now).await?;
+    if thoroughly {
+        store.forget(now).await?;
+    }
+    Ok(())
 }

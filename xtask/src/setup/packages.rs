@@ -59,6 +59,10 @@ pub const TEST: &[Need] = &[
     apt("chromium", "chromium"),
     apt("node", "nodejs"),
     apt("npm", "npm"),
+    apt("sqlite3", "sqlite3"),
+    // The server without its service.
+    apt("/usr/sbin/mariadbd", "mariadb-server-core"),
+    apt("mariadb", "mariadb-client-core"),
     pip("rotel-agent", "rotel"),
     pip("prometheus_client", "prometheus-client"),
 ];

@@ -16,6 +16,7 @@ mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
@@ -78,6 +79,8 @@ struct Inner {
     read: AnyPool,
     retention: Retention,
     file: Option<PathBuf>,
+    /// Goes up when series were removed: whoever has them in mind forgets them.
+    removals: AtomicU64,
 }
 
 impl Store {
@@ -114,7 +117,7 @@ impl Store {
         };
         migrator.run(&write).await?;
         let read = pool(READERS).connect(&address).await.doing("connecting to the database")?;
-        Ok(Self(Arc::new(Inner { dialect, write, read, retention, file })))
+        Ok(Self(Arc::new(Inner { dialect, write, read, retention, file, removals: AtomicU64::new(0) })))
     }
 
     /// How long each level is kept.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::sync::atomic::Ordering;
+
 use sqlx::{Executor as _, Row as _};
 
 use super::{Doing as _, Error, Level, Store, made};
@@ -63,5 +65,47 @@ impl Store {
             }
         }
         Ok(dropped)
+    }
+
+    /// Removes series that nothing is left of at `now` (s), and entities without series; returns how many series.
+    ///
+    /// # Errors
+    /// What the database says; what was removed by then stays so.
+    pub async fn forget(&self, now: i64) -> Result<u64, Error> {
+        /// Rows per statement: a writer waits no longer than that takes.
+        const TOGETHER: i64 = 5_000;
+        let horizons = self.retention().horizons(now);
+        let mut removed = 0;
+        for level in Level::ALL {
+            loop {
+                // A table that is within MySQL's DELETE cannot be read by it, unless by way of another.
+                let gone = "SELECT id FROM (SELECT s.id FROM series s JOIN metric m ON m.id = s.metric JOIN mark k \
+                            ON k.series = s.id WHERE m.coarsest = ? AND k.time < ? ORDER BY s.id LIMIT ?) gone";
+                let ids = sqlx::query(gone).bind(level.index() as i64).bind(horizons[level.index()] * 1_000);
+                let ids =
+                    ids.bind(TOGETHER).fetch_all(&self.0.read).await.doing("looking for series without points")?;
+                let ids: Result<Vec<i64>, _> = ids.iter().map(|row| row.try_get(0)).collect();
+                let ids = ids.doing("looking for series without points")?;
+                if ids.is_empty() {
+                    break;
+                }
+                removed += ids.len() as u64;
+                let list = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+                let mut transaction = self.0.write.begin().await.doing("beginning to forget")?;
+                for sql in [
+                    format!("DELETE FROM mark WHERE series IN ({list})"),
+                    format!("DELETE FROM series WHERE id IN ({list})"),
+                ] {
+                    transaction.execute(made(sql)).await.doing("forgetting series")?;
+                }
+                transaction.commit().await.doing("forgetting series")?;
+            }
+        }
+        if removed > 0 {
+            self.0.removals.fetch_add(1, Ordering::Release);
+            let alone = "DELETE FROM entity WHERE NOT EXISTS (SELECT 1 FROM series WHERE series.entity = entity.id)";
+            self.0.write.execute(alone).await.doing("forgetting entities")?;
+        }
+        Ok(removed)
     }
 }

@@ -1,6 +1,7 @@
 //! From batches to rows, in one transaction: what is said to be kept is.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use sqlx::{AnyConnection, QueryBuilder};
 
@@ -52,6 +53,8 @@ pub struct Writer {
     sources: HashMap<String, i64>,
     periods: Periods,
     most: usize,
+    /// The store's count of removals that this one knows of.
+    removals: u64,
 }
 
 impl Writer {
@@ -65,6 +68,7 @@ impl Writer {
             sources: HashMap::new(),
             periods: Periods::new(),
             most,
+            removals: 0,
         }
     }
 
@@ -78,6 +82,10 @@ impl Writer {
     /// # Errors
     /// What the database says; nothing was written then, and the same batches may be tried again.
     pub async fn write(&mut self, batches: &[Batch], now: i64) -> Result<Vec<Outcome>, Error> {
+        let removals = self.store.0.removals.load(Ordering::Acquire);
+        if std::mem::replace(&mut self.removals, removals) != removals {
+            self.forget();
+        }
         let result = self.attempt(batches, now).await;
         if result.is_err() || self.store.0.dialect == Dialect::Mysql {
             // What is in mind may not be in the database, or another replica may go on with it.

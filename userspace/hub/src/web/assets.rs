@@ -87,6 +87,30 @@ mod tests {
         assert_eq!(there, ASSETS.iter().map(|asset| asset.name).collect::<Vec<_>>());
     }
 
+    /// A name that is no metric's, entity's or attribute's would show nothing, for ever.
+    #[test]
+    fn pages_ask_for_what_the_catalogue_has() {
+        use podscope_catalog::METRICS;
+        let is_known = |name: &str| {
+            let metric = METRICS.iter().any(|row| row.name == name || format!("{}.bucket", row.name) == name);
+            let attribute = |row: &podscope_catalog::Metric| row.attributes.iter().any(|own| own.key == name);
+            metric || METRICS.iter().any(|row| row.entity.labels().contains(&name) || attribute(row))
+        };
+        let mut looked_at = 0;
+        for asset in ASSETS.iter().filter(|asset| asset.name.ends_with(".js") && asset.name != "uplot.js") {
+            for name in asset.text.split('\'').skip(1).step_by(2).flat_map(|text| text.split(',')) {
+                let of_ours =
+                    ["podscope.", "k8s.", "container.", "process.", "system."].iter().any(|p| name.starts_with(p));
+                // Not labels of pods, which others choose, and what is kept in the browser.
+                if of_ours && !name.starts_with("k8s.pod.label.") && name != "podscope.theme" {
+                    assert!(is_known(name), "{}: {name}", asset.name);
+                    looked_at += 1;
+                }
+            }
+        }
+        assert!(looked_at > 60, "{looked_at}");
+    }
+
     /// The content security policy would stop either; a page that has them shows nothing.
     #[test]
     fn no_script_or_style_is_within_a_page() {

@@ -1,7 +1,11 @@
 //! A hub in this process, and what is sent to it.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where its ground is not as it needs it")]
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test ends where its ground is not as it needs it")]
 
+pub(crate) mod process;
+
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser as _;
@@ -17,16 +21,17 @@ use tokio::task::JoinHandle;
 pub(crate) struct Hub {
     pub(crate) now: i64,
     folder: TempDir,
-    address: std::net::SocketAddr,
+    store: Option<Store>,
+    address: SocketAddr,
     end: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Hub {
     pub(crate) async fn start() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+        let now = now();
         let folder = tempfile::tempdir().unwrap();
-        let mut hub = Self { now, folder, address: ([127, 0, 0, 1], 0).into(), end: None, task: None };
+        let mut hub = Self { now, folder, store: None, address: ([127, 0, 0, 1], 0).into(), end: None, task: None };
         hub.open().await;
         hub
     }
@@ -41,6 +46,7 @@ impl Hub {
         let Command::Serve(serve) = config.command else { panic!("another command") };
         let hub = podscope_hub::serve::Hub::open(&serve).await.unwrap();
         self.address = hub.address().unwrap();
+        self.store = Some(hub.store());
         let (end, ended) = oneshot::channel();
         self.end = Some(end);
         self.task = Some(tokio::spawn(hub.run(async { ended.await.unwrap_or_default() })));
@@ -58,31 +64,18 @@ impl Hub {
         Roller::new(store).roll(now).await.unwrap();
     }
 
-    async fn ask(&self, head: String, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("{head} HTTP/1.0\r\nHost: hub\r\nContent-Length: {}\r\n", body.len());
-        stream.write_all(format!("{request}\r\n{body}").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    /// Drops what has expired by `now`, in the hub's own store.
+    pub(crate) async fn expire(&self, now: i64) {
+        self.store.as_ref().unwrap().expire(now).await.unwrap();
+        self.store.as_ref().unwrap().forget(now).await.unwrap();
     }
 
     pub(crate) async fn get(&self, path: &str) -> Value {
-        let (_, body) = self.ask(format!("GET {path}"), "").await;
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+        get_from(self.address, path).await
     }
 
     pub(crate) async fn post(&self, path: &str, form: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let length = body.len();
-        let head =
-            format!("POST {path} HTTP/1.0\r\nHost: hub\r\nContent-Type: {form}\r\nContent-Length: {length}\r\n\r\n");
-        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+        ask(self.address, &format!("POST {path}"), form, body).await.unwrap()
     }
 
     pub(crate) async fn send(&self, request: &Value) -> (u16, Value) {
@@ -93,6 +86,35 @@ impl Hub {
         }
         (status, answer)
     }
+}
+
+/// Seconds since the epoch.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
+}
+
+async fn ask(to: SocketAddr, what: &str, form: &str, body: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(to).await?;
+    let length = body.len();
+    let head = format!("{what} HTTP/1.0\r\nHost: hub\r\nContent-Type: {form}\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(std::io::ErrorKind::InvalidData)?, body.to_owned()))
+}
+
+/// What is answered to a GET.
+pub(crate) async fn get_from(address: SocketAddr, path: &str) -> Value {
+    let (_, body) = ask(address, &format!("GET {path}"), "text/plain", "").await.unwrap();
+    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+}
+
+/// What is answered to points.
+pub(crate) async fn post_to(address: SocketAddr, request: &Value) -> std::io::Result<(u16, Value)> {
+    let (status, body) = ask(address, "POST /v1/metrics", "application/json", &request.to_string()).await?;
+    Ok((status, serde_json::from_str(&body)?))
 }
 
 fn attribute(key: &str, value: &str) -> Value {

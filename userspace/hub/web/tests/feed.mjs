@@ -16,7 +16,7 @@ const NODES = [['node-1', 4, 0.9], ['node-2', 8, 0.4], ['node-3', 16, 0.1]];
 export const PODS = [
   ['shop', 'web-1', 'node-1', 'nginx', 1.25, 300, ['nginx', 'sh']],
   ['shop', 'web-2', 'node-2', 'nginx', 0.5, 200, ['nginx']],
-  ['shop', 'db-0', 'node-1', 'postgres', 0.8, 900, ['postgres', 'postgres']],
+  ['shop', 'db-0', 'node-1', 'postgres', 0.8, 900, ['postgres', 'pgbench']],
   ['batch', 'job-1', 'node-2', 'work', 2, 64, ['python3']],
   ['batch', 'job-2', 'node-2', 'work', 0.2, 50, ['python3']],
   ['vms', 'virt-launcher-db-x', 'node-1', 'compute', 1.5, 2048, ['qemu-kvm', 'virtqemud']],
@@ -108,7 +108,9 @@ function pod([namespace, name, nodeName, containerName, cpus, mib, executables],
     .grows('process.cpu.time', 's', (cpus * (index + 1)) / 4, { 'cpu.mode': 'user' })
     .gauge('process.memory.usage', 'By', mib * 2 ** 19).gauge('process.thread.count', '{thread}', 4 + index)
     .grows('podscope.process.run_queue.wait.time', 's', cpus / 40));
-  return [on, ...processes, ...(vm['podscope.vm.name'] ? machine(own, at) : [])];
+  const programs = executables.map((executable) => new Resource({ ...inside, 'process.executable.name': executable }, ...at)
+    .grows('podscope.executable.cpu.time', 's', cpus / executables.length, { 'cpu.mode': 'user' }));
+  return [on, ...processes, ...programs, ...(vm['podscope.vm.name'] ? machine(own, at) : [])];
 }
 
 function machine(own, at) {

@@ -10,7 +10,8 @@ import { chromium } from 'playwright-core';
 export async function startHub() {
   const program = process.env.PODSCOPE_HUB ?? 'target/debug/podscope-hub';
   const folder = await mkdtemp(join(tmpdir(), 'podscope-pages-'));
-  const child = spawn(program, ['serve', '--listen', '127.0.0.1:0', '--database-url', `sqlite:${join(folder, 'hub.db')}`]);
+  const env = { ...process.env, PODSCOPE_HUB_OPEN: 'loopback' };
+  const child = spawn(program, ['serve', '--listen', '127.0.0.1:0', '--database-url', `sqlite:${join(folder, 'hub.db')}`], { env });
   const address = await new Promise((resolve, reject) => {
     let said = '';
     child.stderr.on('data', (text) => {

@@ -43,7 +43,7 @@ const pod = '/web/pod?namespace=shop&pod=web-1';
 const PAGES = {
   cluster: ['/web', 'Cluster', ['shop/web-1', 'batch/job-1', 'db', 'node-2']],
   nodes: ['/web/node', 'Nodes', ['node-1', 'node-3']],
-  node: ['/web/node?node=node-1', 'Node node-1', ['shop/db-0', 'vms/virt-launcher-db-x']],
+  node: ['/web/node?node=node-1', 'Node node-1', ['shop/db-0', 'vms/virt-launcher-db-x', 'qemu-kvm']],
   namespaces: ['/web/namespace', 'Namespaces', ['shop', 'kube-system']],
   namespace: ['/web/namespace?namespace=shop', 'Namespace shop', ['Deployment/web', 'shop/web-2']],
   pods: ['/web/pod', 'Pods', ['kube-system/proxy-1']],
@@ -125,7 +125,7 @@ test('names are text, never markup', async () => {
     });
   }
   await on('/web/pod', async ({ page }) => {
-    await page.getByRole('link', { name: `${EVIL.namespace}/${EVIL.pod}` }).click();
+    await page.getByRole('link', { name: `${EVIL.namespace}/${EVIL.pod}` }).first().click();
     await page.getByRole('heading', { level: 1, name: `Pod ${EVIL.namespace}/${EVIL.pod}` }).waitFor();
     await loaded(page);
     assert.ok((await page.innerText('main')).includes(EVIL.executable));

@@ -24,6 +24,14 @@ function one(view, node) {
     wide: true, by: ['namespace', 'pod', 'node'], names: [POD], node, figures: USAGE,
     note: h('a', { href: link('/web/agents', { node }) }, 'How this node’s agent is'),
   });
+  const programs = ranking(view, 'Programs on this node', {
+    wide: true, by: ['executable', 'namespace', 'pod', 'node'], names: [{ key: 'executable', title: 'Program' }, POD], node,
+    figures: [
+      { key: 'cpu', title: 'CPU', metric: 'podscope.executable.cpu.time', unit: 's/s', rate: true },
+      { key: 'wait', title: 'Run-queue wait', metric: 'podscope.executable.run_queue.wait.time', unit: 'wait', rate: true },
+      { key: 'started', title: 'Started', metric: 'podscope.executable.process.started', unit: '{process}' },
+    ],
+  });
   return [
     line('CPU by mode', 'system.cpu.time', 'cpu.mode'),
     line('Memory by state', 'system.memory.usage', 'system.memory.state'),
@@ -32,5 +40,6 @@ function one(view, node) {
     line('Network', 'system.network.io', 'network.io.direction'),
     line('Disks', 'system.disk.io', 'disk.io.direction'),
     pods,
+    programs,
   ];
 }
