@@ -57,7 +57,7 @@ pub struct Serve {
     #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
     pub max_series: usize,
 
-    /// Points that wait for the database at most; senders of more are told to come again.
-    #[arg(long, value_name = "COUNT", default_value_t = 500_000)]
-    pub max_waiting: usize,
+    /// Requests that wait for the database at most, in MiB; senders of more are told to come again.
+    #[arg(long, value_name = "MIB", default_value_t = 32)]
+    pub max_waiting: u32,
 }

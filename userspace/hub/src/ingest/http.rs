@@ -58,18 +58,17 @@ async fn take(State(queue): State<Queue>, headers: HeaderMap, body: Bytes) -> Re
         let said = "give application/x-protobuf or application/json as Content-Type";
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, said).into_response();
     };
-    let request = match form {
-        Form::Protobuf => ExportMetricsServiceRequest::decode(body).map_err(|error| error.to_string()),
-        Form::Json => serde_json::from_slice(&body).map_err(|error| error.to_string()),
+    let length = body.len();
+    let batch = move || {
+        let request: ExportMetricsServiceRequest = match form {
+            Form::Protobuf => ExportMetricsServiceRequest::decode(body).map_err(|error| error.to_string())?,
+            Form::Json => serde_json::from_slice(&body).map_err(|error| error.to_string())?,
+        };
+        Ok(decode(&request))
     };
-    let request: ExportMetricsServiceRequest = match request {
-        Ok(request) => request,
-        Err(error) => {
-            return form.fault(StatusCode::BAD_REQUEST, 3, format!("no ExportMetricsServiceRequest: {error}"));
-        }
-    };
-    match queue.write(decode(&request)).await {
+    match queue.write(length, batch).await {
         Ok(accepted) => form.answer(&response(accepted)),
+        Err(refused @ Refused::Malformed(_)) => form.fault(StatusCode::BAD_REQUEST, 3, refused.to_string()),
         Err(refused) => {
             let mut answer = form.fault(StatusCode::SERVICE_UNAVAILABLE, 14, refused.to_string());
             answer.headers_mut().insert(RETRY_AFTER, axum::http::HeaderValue::from_static(AGAIN));
@@ -134,11 +133,10 @@ impl MetricsService for Grpc {
         &self,
         request: tonic::Request<ExportMetricsServiceRequest>,
     ) -> Result<tonic::Response<ExportMetricsServiceResponse>, tonic::Status> {
-        match self.0.write(decode(request.get_ref())).await {
+        let request = request.into_inner();
+        match self.0.write(request.encoded_len(), move || Ok(decode(&request))).await {
             Ok(accepted) => Ok(tonic::Response::new(response(accepted))),
-            Err(refused @ (Refused::Busy | Refused::Database(_))) => {
-                Err(tonic::Status::unavailable(refused.to_string()))
-            }
+            Err(refused) => Err(tonic::Status::unavailable(refused.to_string())),
         }
     }
 }

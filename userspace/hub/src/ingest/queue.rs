@@ -11,6 +11,10 @@ use crate::store::{Outcome, Writer};
 
 /// Points that are written in one transaction.
 const TOGETHER: usize = 100_000;
+/// Requests that are taken apart at once: meanwhile each is in memory several times.
+const AT_ONCE: usize = 4;
+/// A request that finds no room for so long is turned away.
+const ROOM: Duration = Duration::from_secs(5);
 /// A database that takes longer than this to write is a fault; its sender tries again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -29,7 +33,7 @@ pub struct Counters {
     pub out_of_time: AtomicU64,
     /// Of series beyond the limit.
     pub over_limit: AtomicU64,
-    /// Of requests that were told to come again.
+    /// Requests that were told to come again.
     pub turned_away: AtomicU64,
     /// Series in mind.
     pub series: AtomicUsize,
@@ -46,12 +50,15 @@ pub struct Accepted {
     pub reason: String,
 }
 
-/// A request that was not taken, and may be sent again.
+/// A request that was not taken.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refused {
     /// More is waiting than may wait.
     #[error("the hub is writing as fast as it can; come again")]
     Busy,
+    /// It is no request; sending it again would not help.
+    #[error("no ExportMetricsServiceRequest: {0}")]
+    Malformed(String),
     /// The database did not take it.
     #[error("the database does not take points: {0}")]
     Database(String),
@@ -60,25 +67,29 @@ pub enum Refused {
 struct Job {
     batch: Batch,
     answer: oneshot::Sender<Result<Outcome, String>>,
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
 }
 
 /// The way to the database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Queue {
     jobs: mpsc::UnboundedSender<Job>,
+    /// In KiB of requests.
     room: Arc<Semaphore>,
-    most: usize,
+    most: u32,
+    hands: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
 impl Queue {
-    /// Starts the writer; at most `most` points wait.
-    pub fn start(writer: Writer, most: usize) -> Self {
+    /// Starts the writer; requests of at most `most` MiB wait.
+    pub fn start(writer: Writer, most: u32) -> Self {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let counters = Arc::new(Counters::default());
         tokio::spawn(work(writer, inbox, Arc::clone(&counters)));
-        Self { jobs, room: Arc::new(Semaphore::new(most)), most, counters }
+        let most = most.saturating_mul(1_024);
+        let (room, hands) = (Semaphore::new(most as usize), Semaphore::new(AT_ONCE));
+        Self { jobs, room: Arc::new(room), most, hands: Arc::new(hands), counters }
     }
 
     /// What has become of points.
@@ -86,29 +97,36 @@ impl Queue {
         &self.counters
     }
 
-    /// Writes a batch; returns when it is durable.
+    /// Takes a request of so many bytes apart and writes what it has; returns when it is durable.
     ///
     /// # Errors
-    /// When too much is waiting, or the database fails: the sender keeps its points and tries again.
-    pub async fn write(&self, batch: Batch) -> Result<Accepted, Refused> {
-        let points = batch.samples.len();
+    /// When it is no request; or when too much is waiting or the database fails, and then the sender keeps its points
+    /// and tries again.
+    pub async fn write(
+        &self,
+        bytes: usize,
+        batch: impl FnOnce() -> Result<Batch, String>,
+    ) -> Result<Accepted, Refused> {
+        // A request of more than may wait waits alone.
+        let weight = u32::try_from(bytes / 1_024 + 1).unwrap_or(u32::MAX).min(self.most);
+        let room = tokio::time::timeout(ROOM, Arc::clone(&self.room).acquire_many_owned(weight)).await;
+        let Ok(Ok(room)) = room else {
+            return Err(self.turn_away(Refused::Busy));
+        };
+        let batch = {
+            let _hand = self.hands.acquire().await;
+            batch().map_err(Refused::Malformed)?
+        };
         let (rejected, reason) = (batch.rejected, batch.reason);
         self.counters.malformed.fetch_add(rejected, Ordering::Relaxed);
-        if points == 0 {
+        if batch.samples.is_empty() {
             return Ok(Accepted { rejected, reason: reason.unwrap_or_default().to_owned() });
         }
-        let turned_away = |refused| {
-            self.counters.turned_away.fetch_add(points as u64, Ordering::Relaxed);
-            refused
-        };
-        // A batch of more than may wait waits alone.
-        let weight = u32::try_from(points.min(self.most)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).try_acquire_many_owned(weight).map_err(|_| turned_away(Refused::Busy))?;
         let (answer, outcome) = oneshot::channel();
-        let gone = |_| turned_away(Refused::Database("the writer has ended".to_owned()));
-        self.jobs.send(Job { batch, answer, _room: room }).map_err(|_| gone(()))?;
-        let outcome = outcome.await.map_err(|_| gone(()))?;
-        let outcome = outcome.map_err(|error| turned_away(Refused::Database(error)))?;
+        let gone = || self.turn_away(Refused::Database("the writer has ended".to_owned()));
+        self.jobs.send(Job { batch, answer, room }).map_err(|_| gone())?;
+        let outcome = outcome.await.map_err(|_| gone())?;
+        let outcome = outcome.map_err(|error| self.turn_away(Refused::Database(error)))?;
         let why = match (reason, outcome.out_of_time, outcome.over_limit) {
             (Some(reason), ..) => reason,
             (None, 1.., _) => "points from further in the past or the future than is kept",
@@ -116,6 +134,11 @@ impl Queue {
             _ => "",
         };
         Ok(Accepted { rejected: rejected + outcome.out_of_time + outcome.over_limit, reason: why.to_owned() })
+    }
+
+    fn turn_away(&self, refused: Refused) -> Refused {
+        self.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+        refused
     }
 }
 
@@ -130,7 +153,7 @@ async fn work(mut writer: Writer, mut inbox: mpsc::UnboundedReceiver<Job>, count
             jobs.push(job);
         }
         let (batches, answers): (Vec<Batch>, Vec<_>) =
-            jobs.into_iter().map(|job| (job.batch, (job.answer, job._room))).unzip();
+            jobs.into_iter().map(|job| (job.batch, (job.answer, job.room))).unzip();
         let written = tokio::time::timeout(PATIENCE, writer.write(&batches, now_ms())).await;
         let written = match written {
             Ok(written) => written.map_err(|error| chain(&error)),

@@ -54,7 +54,7 @@ impl Dialect {
                 "PRAGMA journal_mode = WAL",
                 "PRAGMA synchronous = FULL",
                 "PRAGMA busy_timeout = 10000",
-                "PRAGMA cache_size = -16384",
+                "PRAGMA cache_size = -8192",
                 "PRAGMA wal_autocheckpoint = 4000",
                 "PRAGMA temp_store = FILE",
             ],

@@ -88,12 +88,37 @@ pub(crate) fn id(feed: impl FnOnce(&mut blake3::Hasher)) -> Id {
     id
 }
 
-/// A series as the writer knows it.
+/// A series as the writer knows it: there are many, so it is small.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Known {
-    pub(super) series: i64,
-    pub(super) metric: i64,
-    pub(super) mark: Option<Mark>,
+    series: u32,
+    metric: u32,
+    /// Its time is 0 where there is none.
+    mark: Mark,
+}
+
+impl Known {
+    fn new(series: i64, metric: i64, mark: Option<Mark>) -> Option<Self> {
+        let none = Mark { started: 0, time: 0, value: 0.0 };
+        Some(Self { series: series.try_into().ok()?, metric: metric.try_into().ok()?, mark: mark.unwrap_or(none) })
+    }
+
+    pub(super) fn series(&self) -> i64 {
+        self.series.into()
+    }
+
+    pub(super) fn metric(&self) -> i64 {
+        self.metric.into()
+    }
+
+    /// Its last point.
+    pub(super) fn mark(&self) -> Option<&Mark> {
+        (self.mark.time != 0).then_some(&self.mark)
+    }
+
+    pub(super) fn go_on(&mut self, mark: Mark) {
+        self.mark = mark;
+    }
 }
 
 fn cut(text: &str) -> &str {
@@ -127,8 +152,10 @@ pub(super) async fn find(
                 (Some(started), Some(time), Some(value)) => Some(Mark { started, time, value }),
                 _ => None,
             };
+            let id = bytes(&row, 0)?;
             let (series, metric) = (number(1)?.unwrap_or_default(), number(2)?.unwrap_or_default());
-            known.insert(bytes(&row, 0)?, Known { series, metric, mark });
+            // Ids beyond 32 bits are beyond what one database can hold of series; points of such are refused.
+            known.extend(Known::new(series, metric, mark).map(|series| (id, series)));
         }
     }
     Ok(())

@@ -236,19 +236,19 @@ impl Writer {
             outcome.kept += 1;
             let mark = Mark { started: sample.started, time: sample.time, value: sample.value };
             let since = watched.get(sample.source as usize).copied().unwrap_or(now);
-            match advance(sample.kind, known.mark.as_ref(), &mark, since) {
+            match advance(sample.kind, known.mark(), &mark, since) {
                 Step::Duplicate => outcome.duplicate += 1,
                 Step::Late => outcome.late += 1,
                 step => {
                     if let Step::Row { value, span } = step {
-                        let key = (sample.time.div_euclid(1_000), known.metric, known.series);
+                        let key = (sample.time.div_euclid(1_000), known.metric(), known.series());
                         let cell = rows.entry(key).or_insert(Cell { kind: sample.kind, value: 0.0, span: 0 });
                         cell.value = if sample.kind == Kind::Gauge { value } else { cell.value + value };
                         cell.span += span;
                     }
-                    if known.mark.is_none_or(|last| last.time <= mark.time) {
-                        known.mark = Some(mark);
-                        moved.insert(known.series, mark);
+                    if known.mark().is_none_or(|last| last.time <= mark.time) {
+                        known.go_on(mark);
+                        moved.insert(known.series(), mark);
                     } else {
                         outcome.late += 1;
                     }
