@@ -97,7 +97,7 @@ pub(super) async fn series(
         (_, found) => found.map(|found| found.unit.clone()).unwrap_or_default(),
     };
     let times: Vec<i64> = (0..).map(|n| span.from + n * step).take_while(|time| *time < to).collect();
-    let mut series = put_together(&found, &cells, &keys, (span.from, step, times.len()), value);
+    let mut series = put_together(&found, &cells, &keys, (span, step, times.len()), value);
     let size = |series: &Series| series.values.iter().flatten().sum::<f64>();
     series.sort_by(|a, b| size(b).total_cmp(&size(a)).then_with(|| a.labels.cmp(&b.labels)));
     let left_out = series.len().saturating_sub(shape.limit.unwrap_or(MOST).min(MOST));
@@ -118,7 +118,7 @@ fn put_together(
     found: &[Found],
     cells: &[Cell],
     keys: &[String],
-    (from, step, steps): (i64, i64, usize),
+    (span, step, steps): (Span, i64, usize),
     value: Aggregate,
 ) -> Vec<Series> {
     let names: HashMap<i64, BTreeMap<String, String>> =
@@ -126,7 +126,7 @@ fn put_together(
     // First over time within each series, then over series: an average is taken before values are added up.
     let mut sums: HashMap<(i64, usize), Sum> = HashMap::new();
     for cell in cells {
-        let Ok(index) = usize::try_from((cell.slot - from) / step) else { continue };
+        let Ok(index) = usize::try_from((cell.slot - span.from) / step) else { continue };
         let sum = sums.entry((cell.series, index)).or_insert(Sum { low: cell.low, high: cell.high, ..Sum::default() });
         sum.total += cell.total;
         sum.seconds += cell.seconds;
@@ -140,7 +140,11 @@ fn put_together(
         let figure = match value {
             Aggregate::Increase => sum.total,
             // A step shorter than the sender's interval has the increase of the whole interval.
-            Aggregate::Rate => sum.total / sum.seconds.max(step as f64),
+            Aggregate::Rate if span.from + step * (index as i64 + 1) <= span.to => {
+                sum.total / sum.seconds.max(step as f64)
+            }
+            // The last step may not be over yet.
+            Aggregate::Rate => sum.total / sum.seconds.max(1.0),
             // A single value that stands for no time yet is still a value.
             Aggregate::Average if sum.seconds == 0.0 => sum.high,
             Aggregate::Average => sum.total / sum.seconds,

@@ -57,7 +57,7 @@ function options(names, { unit, step }, width) {
     cursor: { points: { size: 6 }, drag: { x: true, y: false, setScale: false } },
     scales: { y: { range: (_, low, high) => [Math.min(0, low), high > 0 ? high * 1.08 : 1] } },
     axes: [
-      { ...axis, values: (_, ticks, _axis, _space, every) => ticks.map((time) => tick(time, every)) },
+      { ...axis, space: 80, values: (_, ticks, _axis, _space, every) => ticks.map((time) => tick(time, every)) },
       { ...axis, size: 80, values: (_, ticks) => ticks.map((value) => show(value, unit)), ...(unit.startsWith('By') && { incrs: BINARY }) },
     ],
     series: [{ label: 'Time', value: (_, time) => (time ? clock(time) : '–') }, ...names.map(line)],

@@ -32,7 +32,7 @@ export function toolbar({ refresh, redraw }) {
 function span(now) {
   const own = ['own', 'From … to …'];
   const known = SPANS.some(([value]) => value === now.from) && now.relative;
-  const list = known || !now.relative ? [...SPANS, own] : [...SPANS, [now.from, now.from.slice(1)], own];
+  const list = known || !now.relative ? [...SPANS, own] : [...SPANS, [now.from, `Last ${now.from.slice(1)}`], own];
   const choose = ({ target: { value } }) => {
     const seconds = Math.round(Date.now() / 1000);
     if (value === 'own') go({ from: seconds - 3600, to: seconds });
