@@ -8,3 +8,4 @@ mod listen;
 pub mod serve;
 pub mod store;
 mod tls;
+pub mod web;

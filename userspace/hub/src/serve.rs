@@ -18,7 +18,7 @@ use crate::config::Serve;
 use crate::ingest::{self, Queue, now_ms};
 use crate::store::{self, Roller, Store, Writer};
 use crate::tls::Tls;
-use crate::{api, listen};
+use crate::{api, listen, web};
 
 /// How often levels are made and expired points dropped.
 const UPKEEP: Duration = Duration::from_secs(10);
@@ -55,7 +55,7 @@ impl Hub {
         let queue = Queue::start(Writer::new(store.clone(), config.max_series), config.max_waiting);
         let access = Access::new(store.clone(), &config.entry)?;
         let routes = ingest::routes(queue.clone()).merge(api::routes(store.clone(), queue, access.clone()));
-        let app = guarded(routes.merge(access::routes(access.clone())), &access);
+        let app = guarded(routes.merge(access::routes(access.clone())).merge(web::routes()), &access);
         let listener = TcpListener::bind(config.listen).await;
         let listener =
             listener.with_context(|| format!("cannot listen on {}; --listen gives another", config.listen))?;
