@@ -171,29 +171,34 @@ pub fn cover(from: i64, to: i64, most: Level, extent: &Extent) -> Vec<Part> {
     parts
 }
 
-fn part(from: i64, to: i64, level: Level, extent: &Extent, parts: &mut Vec<Part>) {
+/// Returns up to where the parts now reach: `to`, or further where coarse rows stand in. Steps are multiples of each
+/// other, so whatever that is, coarser rows can go on from there.
+fn part(from: i64, to: i64, level: Level, extent: &Extent, parts: &mut Vec<Part>) -> i64 {
     if from >= to {
-        return;
+        return from;
     }
     let at = level.index();
     let expired = extent.horizon[at].clamp(from, to);
     if let Some(coarser) = level.coarser().filter(|_| expired > from) {
         let (start, end) = (floor(from, coarser.step()), ceil(expired, coarser.step()));
         if end <= extent.rolled[coarser.index()] {
-            part(start, end, coarser, &Extent { horizon: beyond(extent, coarser), ..*extent }, parts);
+            let end = part(start, end, coarser, &Extent { horizon: beyond(extent, coarser), ..*extent }, parts);
             return part(end, to, level, extent, parts);
         }
     }
     let Some(finer) = level.finer() else {
-        return parts.push(Part { level, from, to });
+        parts.push(Part { level, from, to });
+        return to;
     };
     let (a, b) = (ceil(from, level.step()), floor(to.min(extent.rolled[at]), level.step()));
     if a >= b {
         return part(from, to, finer, extent, parts);
     }
-    part(from, a, finer, extent, parts);
-    parts.push(Part { level, from: a, to: b });
-    part(b, to, finer, extent, parts);
+    let a = part(from, a, finer, extent, parts).max(a);
+    if a < b {
+        parts.push(Part { level, from: a, to: b });
+    }
+    part(b.max(a), to, finer, extent, parts)
 }
 
 /// What has expired at finer levels is not asked for again below `level`.
