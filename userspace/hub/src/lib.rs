@@ -7,4 +7,8 @@ pub mod ingest;
 mod listen;
 pub mod serve;
 pub mod store;
+<<<<<<< HEAD
 mod tls;
+=======
+pub mod web;
+>>>>>>> web

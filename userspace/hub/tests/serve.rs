@@ -37,9 +37,32 @@ async fn what_was_sent_is_answered() {
 
     let top = hub.get(&format!("/api/v1/top?metric=container.cpu.time&from={from}&to={to}&by=namespace")).await;
     assert_eq!(top["top"][0]["value"], 18.0);
+    assert_eq!(top["top"][0]["seconds"], 90.0);
+    let by = "podscope.none,k8s.pod.uid";
+    let top = hub.get(&format!("/api/v1/top?metric=container.cpu.time&from={from}&to={to}&by={by}")).await;
+    assert_eq!(top["top"][0]["labels"], serde_json::json!({ "k8s.pod.uid": "0001", "podscope.none": "" }));
     let status = hub.get("/api/v1/status").await;
     assert_eq!(status["points"]["kept"], 40);
     assert_eq!(status["points"]["duplicate"], 20);
+}
+
+/// A steady rate is that rate, whatever the step, also in the step that is not over yet.
+#[tokio::test]
+async fn a_rate_does_not_depend_on_the_step() {
+    let hub = Hub::start().await;
+    let start = hub.now / 60 * 60 - 300;
+    for time in (start..=start + 200).step_by(10) {
+        let cpu = sum("container.cpu.time", start - 100, time, 0.5 * (time - start) as f64, "shop", "web");
+        assert_eq!(hub.send(&support::request(vec![cpu])).await.0, 200);
+    }
+    for step in [5, 10, 60] {
+        let (from, to) = (start + 60, start + 201);
+        let question = format!("/api/v1/series?metric=container.cpu.time&from={from}&to={to}&step={step}&by=pod");
+        let series = hub.get(&question).await;
+        let values: Vec<f64> =
+            series["series"][0]["values"].as_array().unwrap().iter().filter_map(Value::as_f64).collect();
+        assert!(values.len() >= 3 && values.iter().all(|rate| (rate - 0.5).abs() < 1e-9), "{step}: {series}");
+    }
 }
 
 /// The same question has the same answer before and after points are rolled up, and after a restart.

@@ -7,6 +7,7 @@ pub mod image;
 pub mod linker;
 pub mod load;
 pub mod packages;
+pub mod pages;
 pub mod suite;
 pub mod toolchain;
 
@@ -142,7 +143,8 @@ pub fn setup_rig(cache: &Cache) -> Result<()> {
 /// When a package cannot be installed or the image cannot be made.
 pub fn setup_tests(cache: &Cache) -> Result<()> {
     setup_rig(cache)?;
-    packages::ensure(cache, packages::TEST)
+    packages::ensure(cache, packages::TEST)?;
+    pages::ensure(cache)
 }
 
 /// Compiles and links a kernel program of a few lines, with core from source: the whole chain works together.

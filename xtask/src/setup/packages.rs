@@ -58,6 +58,9 @@ pub const TEST: &[Need] = &[
     apt("/usr/sbin/libvirtd", "libvirt-daemon"),
     apt("/usr/share/doc/libvirt-daemon-driver-qemu", "libvirt-daemon-driver-qemu"),
     apt("virsh", "libvirt-clients"),
+    apt("chromium", "chromium"),
+    apt("node", "nodejs"),
+    apt("npm", "npm"),
     apt("sqlite3", "sqlite3"),
     // The server without its service.
     apt("/usr/sbin/mariadbd", "mariadb-server-core"),

@@ -44,12 +44,13 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// The series that are asked for; which metric must be said.
-    pub(super) fn filter(&self) -> Result<Filter, Problem> {
+    /// The series that are asked for, with what joins them by `keys`; which metric must be said.
+    pub(super) fn filter(&self, keys: &[String]) -> Result<Filter, Problem> {
         if self.metric.is_empty() {
             return Err(Problem::wrong("metric is missing; /api/v1/metrics lists what there is"));
         }
-        Ok(self.places())
+        // Names of OpenTelemetry's have dots, those of columns have none.
+        Ok(Filter { known: keys.iter().any(|key| key.contains('.')), ..self.places() })
     }
 
     /// The entities that are asked for.
@@ -68,6 +69,7 @@ impl Ask {
             kind: self.kind.clone().unwrap_or_default(),
             places: places.into_iter().filter_map(|(column, value)| Some((column, value.clone()?))).collect(),
             entity: self.entity.unwrap_or_default(),
+            known: false,
         }
     }
 
@@ -143,17 +145,26 @@ pub(super) fn labels(found: &Found, keys: &[String]) -> BTreeMap<String, String>
         all.insert("pid".to_owned(), found.pid.to_string());
     }
     all.insert("entity".to_owned(), found.entity.to_string());
-    if let Ok(own) = serde_json::from_str::<BTreeMap<String, serde_json::Value>>(&found.attributes) {
-        let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        all.extend(own.into_iter().map(|(key, value)| (key, text(value))));
-    }
+    all.extend(attributes(&found.attributes));
     if keys.is_empty() {
         return all;
     }
     if keys == ["all"] {
         return BTreeMap::new();
     }
+    // What else is known of the entity is read only where it is asked for.
+    if keys.iter().any(|key| !all.contains_key(key)) {
+        let known = attributes(&found.known).filter(|(key, _)| keys.contains(key));
+        all.extend(known.filter(|(key, _)| !all.contains_key(key)).collect::<Vec<_>>());
+    }
     keys.iter().map(|key| (key.clone(), all.remove(key).unwrap_or_default())).collect()
+}
+
+/// The members of a JSON object as texts.
+fn attributes(object: &str) -> impl Iterator<Item = (String, String)> {
+    let members = serde_json::from_str::<BTreeMap<String, serde_json::Value>>(object).unwrap_or_default();
+    let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    members.into_iter().map(move |(key, value)| (key, text(value)))
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ const MOST: usize = 1_000;
 pub(super) struct Shape {
     /// Seconds or `1m`; by default about 300 points.
     step: Option<String>,
-    /// Comma-separated: `namespace`, `pod`, … or attributes of the points; series that agree in them are added up. `all`
-    /// adds everything up. By default every series stands for itself.
+    /// Comma-separated: `namespace`, `pod`, … or attributes of the points or entities; series that agree in them are
+    /// added up. `all` adds everything up. By default every series stands for itself.
     by: Option<String>,
     /// `rate` (default of counters) per second, `increase`, `average` (default of gauges), `low`, `high`.
     value: Option<Aggregate>,
@@ -82,7 +82,8 @@ pub(super) async fn series(
     shape: Result<Query<Shape>, QueryRejection>,
 ) -> Result<Json<Answer>, Problem> {
     let (Query(ask), Query(shape)) = (ask?, shape?);
-    let filter = ask.filter()?;
+    let keys = keys(shape.by.as_deref());
+    let filter = ask.filter(&keys)?;
     let (from, to) = ask.span()?;
     let mut reader = hub.store.reader(now_ms() / 1_000).await?;
     let (step, most) = step(shape.step.as_deref(), (from, to), reader.finest(from))?;
@@ -96,7 +97,7 @@ pub(super) async fn series(
         (_, found) => found.map(|found| found.unit.clone()).unwrap_or_default(),
     };
     let times: Vec<i64> = (0..).map(|n| span.from + n * step).take_while(|time| *time < to).collect();
-    let mut series = put_together(&found, &cells, &keys(shape.by.as_deref()), (span.from, step, times.len()), value);
+    let mut series = put_together(&found, &cells, &keys, (span, step, times.len()), value);
     let size = |series: &Series| series.values.iter().flatten().sum::<f64>();
     series.sort_by(|a, b| size(b).total_cmp(&size(a)).then_with(|| a.labels.cmp(&b.labels)));
     let left_out = series.len().saturating_sub(shape.limit.unwrap_or(MOST).min(MOST));
@@ -117,7 +118,7 @@ fn put_together(
     found: &[Found],
     cells: &[Cell],
     keys: &[String],
-    (from, step, steps): (i64, i64, usize),
+    (span, step, steps): (Span, i64, usize),
     value: Aggregate,
 ) -> Vec<Series> {
     let names: HashMap<i64, BTreeMap<String, String>> =
@@ -125,7 +126,7 @@ fn put_together(
     // First over time within each series, then over series: an average is taken before values are added up.
     let mut sums: HashMap<(i64, usize), Sum> = HashMap::new();
     for cell in cells {
-        let Ok(index) = usize::try_from((cell.slot - from) / step) else { continue };
+        let Ok(index) = usize::try_from((cell.slot - span.from) / step) else { continue };
         let sum = sums.entry((cell.series, index)).or_insert(Sum { low: cell.low, high: cell.high, ..Sum::default() });
         sum.total += cell.total;
         sum.seconds += cell.seconds;
@@ -138,7 +139,12 @@ fn put_together(
         let values = series.entry(name).or_insert_with(|| vec![None; steps]);
         let figure = match value {
             Aggregate::Increase => sum.total,
-            Aggregate::Rate => sum.total / step as f64,
+            // A step shorter than the sender's interval has the increase of the whole interval.
+            Aggregate::Rate if span.from + step * (index as i64 + 1) <= span.to => {
+                sum.total / sum.seconds.max(step as f64)
+            }
+            // The last step may not be over yet.
+            Aggregate::Rate => sum.total / sum.seconds.max(1.0),
             // A single value that stands for no time yet is still a value.
             Aggregate::Average if sum.seconds == 0.0 => sum.high,
             Aggregate::Average => sum.total / sum.seconds,

@@ -47,6 +47,8 @@ pub(super) struct Total {
     pub(super) value: f64,
     /// Integral over time: increase of a counter; value times seconds of a gauge.
     pub(super) integral: f64,
+    /// Seconds from its first point to its last: what `value` of a counter came about in.
+    pub(super) seconds: f64,
 }
 
 /// Who had most over a span of time.
@@ -57,12 +59,13 @@ pub(super) async fn top(
     shape: Result<Query<Shape>, QueryRejection>,
 ) -> Result<Json<Answer>, Problem> {
     let (Query(ask), Query(shape)) = (ask?, shape?);
-    let (filter, (from, to)) = (ask.filter()?, ask.span()?);
+    let keys = keys(shape.by.as_deref());
+    let (filter, (from, to)) = (ask.filter(&keys)?, ask.span()?);
     let mut reader = hub.store.reader(now_ms() / 1_000).await?;
     let span = Span { from, to, most: Level::Day };
     let found = reader.find(&filter).await?;
     let cells = reader.cells(&found, span).await?;
-    let mut top = totals(&found, &cells, &keys(shape.by.as_deref()));
+    let mut top = totals(&found, &cells, &keys);
     let of = top.len();
     top.sort_by(|a, b| b.value.total_cmp(&a.value).then_with(|| a.labels.cmp(&b.labels)));
     top.truncate(shape.limit.unwrap_or(10).min(1_000));
@@ -73,18 +76,46 @@ pub(super) async fn top(
 
 /// Adds up what series did, by what they are called.
 pub(super) fn totals(found: &[Found], cells: &[Cell], keys: &[String]) -> Vec<Total> {
-    let mut sums: HashMap<i64, (f64, f64, f64)> = HashMap::new();
+    let mut sums: HashMap<i64, Sum> = HashMap::new();
     for cell in cells {
-        let sum = sums.entry(cell.series).or_default();
-        *sum = (sum.0 + cell.total, sum.1 + cell.seconds, cell.high);
+        let sum = sums.entry(cell.series).or_insert_with(|| Sum::at(cell));
+        sum.total += cell.total;
+        sum.seconds += cell.seconds;
+        sum.high = cell.high;
+        sum.begin = sum.begin.min(cell.until as f64 - cell.seconds);
+        sum.end = sum.end.max(cell.until);
     }
-    let mut totals: BTreeMap<BTreeMap<String, String>, (f64, f64)> = BTreeMap::new();
+    let mut totals: BTreeMap<BTreeMap<String, String>, (f64, Sum)> = BTreeMap::new();
     for found in found {
-        let Some((total, seconds, last)) = sums.get(&found.series) else { continue };
-        let mean = if *seconds > 0.0 { total / seconds } else { *last };
-        let entry = totals.entry(labels(found, keys)).or_default();
-        entry.0 += if found.gauge { mean } else { *total };
-        entry.1 += total;
+        let Some(sum) = sums.get(&found.series) else { continue };
+        let mean = if sum.seconds > 0.0 { sum.total / sum.seconds } else { sum.high };
+        let (value, all) = totals.entry(labels(found, keys)).or_insert((0.0, Sum { total: 0.0, ..*sum }));
+        *value += if found.gauge { mean } else { sum.total };
+        all.total += sum.total;
+        all.begin = all.begin.min(sum.begin);
+        all.end = all.end.max(sum.end);
     }
-    totals.into_iter().map(|(labels, (value, integral))| Total { labels, value, integral }).collect()
+    let total = |(labels, (value, all)): (_, (f64, Sum))| {
+        let seconds = all.end as f64 - all.begin;
+        Total { labels, value, integral: all.total, seconds }
+    };
+    totals.into_iter().map(total).collect()
+}
+
+/// What a series did over the whole span.
+#[derive(Clone, Copy)]
+struct Sum {
+    total: f64,
+    seconds: f64,
+    high: f64,
+    /// Since when there are points, in s.
+    begin: f64,
+    /// Up to when, in s.
+    end: i64,
+}
+
+impl Sum {
+    fn at(cell: &Cell) -> Self {
+        Self { total: 0.0, seconds: 0.0, high: 0.0, begin: f64::INFINITY, end: cell.until }
+    }
 }

@@ -22,6 +22,8 @@ pub struct Filter {
     pub places: Vec<(&'static str, String)>,
     /// One entity, by its number.
     pub entity: i64,
+    /// Whether all that is known of entities is wanted, too.
+    pub known: bool,
 }
 
 /// A series that was found.
@@ -43,6 +45,8 @@ pub struct Found {
     pub place: [String; 8],
     /// Process id; 0 where there is none.
     pub pid: i64,
+    /// All that is known of its entity, as a JSON object; empty where that was not asked for.
+    pub known: String,
 }
 
 /// The names of [`Found::place`].
@@ -53,6 +57,8 @@ pub const PLACE: [&str; 8] = ["kind", "node", "namespace", "workload", "pod", "c
 pub struct Cell {
     /// The slot's start, in s.
     pub slot: i64,
+    /// The end of what it stands for, in s: a fine row's is its slot, as it has what came since the row before.
+    pub until: i64,
     /// Series.
     pub series: i64,
     /// Increase; of a gauge: value times seconds.
@@ -111,9 +117,10 @@ impl Reader<'_> {
     pub async fn find(&mut self, filter: &Filter) -> Result<Vec<Found>, Error> {
         let mut query = QueryBuilder::<sqlx::Any>::new(
             "SELECT s.id, s.metric, m.kind, m.unit, s.attributes, s.entity, e.kind, e.node, e.namespace, e.workload, \
-             e.pod, e.container, e.vm, e.executable, e.pid FROM series s JOIN metric m ON m.id = s.metric JOIN entity e \
-             ON e.id = s.entity WHERE m.name = ",
+             e.pod, e.container, e.vm, e.executable, e.pid, ",
         );
+        query.push(if filter.known { "e.attributes" } else { "''" });
+        query.push(" FROM series s JOIN metric m ON m.id = s.metric JOIN entity e ON e.id = s.entity WHERE m.name = ");
         query.push_bind(filter.metric.clone());
         if !filter.kind.is_empty() {
             query.push(" AND m.entity = ").push_bind(filter.kind.clone());
@@ -220,7 +227,8 @@ fn cell(row: &sqlx::any::AnyRow, level: Level, gauges: &BTreeMap<i64, bool>) -> 
         let rate = if seconds > 0.0 { value / seconds } else { value };
         (value, rate, rate)
     };
-    Ok(Some(Cell { slot, series, total, seconds, low, high }))
+    let until = if level == Level::Raw { slot } else { slot + level.step() };
+    Ok(Some(Cell { slot, until, series, total, seconds, low, high }))
 }
 
 fn found(row: &sqlx::any::AnyRow) -> Result<Found, sqlx::Error> {
@@ -237,5 +245,6 @@ fn found(row: &sqlx::any::AnyRow) -> Result<Found, sqlx::Error> {
         entity: row.try_get(5)?,
         place,
         pid: row.try_get(14)?,
+        known: row.try_get(15)?,
     })
 }
