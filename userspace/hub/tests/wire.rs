@@ -175,7 +175,15 @@ async fn renewed_certificates_are_served() {
 async fn every_answer_has_its_headers() {
     let hub = Hub::start_with(&[]).await;
     let browser = Browser::new(&hub, "headers");
-    for path in ["/web/login", "/web/pods", "/api/v1/status", "/healthz", "/none", "/web/assets/none.css"] {
+    for path in [
+        "/web/login",
+        "/web/pods",
+        "/api/v1/status",
+        "/healthz",
+        "/none",
+        "/web/assets/none.css",
+        "/web/assets/style.css",
+    ] {
         let answer = browser.get(path).await;
         let policy = answer.header("content-security-policy");
         assert!(policy.starts_with("default-src 'self';") && policy.ends_with("frame-ancestors 'none'"), "{path}");
@@ -183,10 +191,15 @@ async fn every_answer_has_its_headers() {
         assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
         assert_eq!(answer.header("access-control-allow-origin"), "", "{path}");
         let kind = answer.header("content-type");
-        let known = ["text/html; charset=utf-8", "text/plain; charset=utf-8", "application/problem+json"];
+        let known = [
+            "text/html; charset=utf-8",
+            "text/plain; charset=utf-8",
+            "text/css; charset=utf-8",
+            "application/problem+json",
+        ];
         assert!(known.contains(&kind) || (kind.is_empty() && answer.body.is_empty()), "{path}: {kind}");
-        // The pages' files are no secret.
-        let kept = if path.starts_with("/web/assets") { "no-cache" } else { "no-store" };
+        // Files that are the same for everybody may be kept, and asked for again.
+        let kept = if path.starts_with("/web/assets/") { "no-cache" } else { "no-store" };
         assert_eq!(answer.header("cache-control"), kept, "{path}");
         assert_eq!(answer.header("strict-transport-security"), "", "{path}: there is no TLS");
         assert_eq!((answer.header("server"), answer.header("x-powered-by")), ("", ""), "{path}");

@@ -89,14 +89,16 @@ pub(super) fn totals(found: &[Found], cells: &[Cell], keys: &[String]) -> Vec<To
     for found in found {
         let Some(sum) = sums.get(&found.series) else { continue };
         let mean = if sum.seconds > 0.0 { sum.total / sum.seconds } else { sum.high };
-        let (value, all) = totals.entry(labels(found, keys)).or_insert((0.0, Sum { total: 0.0, ..*sum }));
+        let (value, all) = totals.entry(labels(found, keys)).or_insert((0.0, Sum { total: 0.0, seconds: 0.0, ..*sum }));
         *value += if found.gauge { mean } else { sum.total };
         all.total += sum.total;
+        all.seconds += sum.seconds;
         all.begin = all.begin.min(sum.begin);
         all.end = all.end.max(sum.end);
     }
     let total = |(labels, (value, all)): (_, (f64, Sum))| {
-        let seconds = all.end as f64 - all.begin;
+        // Coarse rows end on their step, not with the last point in it.
+        let seconds = (all.end as f64 - all.begin).min(all.seconds);
         Total { labels, value, integral: all.total, seconds }
     };
     totals.into_iter().map(total).collect()
