@@ -7,8 +7,5 @@ pub mod ingest;
 mod listen;
 pub mod serve;
 pub mod store;
-<<<<<<< HEAD
 mod tls;
-=======
 pub mod web;
->>>>>>> web

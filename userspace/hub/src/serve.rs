@@ -17,12 +17,8 @@ use crate::api::Problem;
 use crate::config::Serve;
 use crate::ingest::{self, Queue, now_ms};
 use crate::store::{self, Roller, Store, Writer};
-<<<<<<< HEAD
 use crate::tls::Tls;
-use crate::{api, listen};
-=======
-use crate::web;
->>>>>>> web
+use crate::{api, listen, web};
 
 /// How often levels are made and expired points dropped.
 const UPKEEP: Duration = Duration::from_secs(10);
@@ -57,13 +53,10 @@ impl Hub {
         let store = Store::open(&database.database_url, database.retain).await?;
         Roller::new(store.clone()).begin(now_ms() / 1_000).await?;
         let queue = Queue::start(Writer::new(store.clone(), config.max_series), config.max_waiting);
-<<<<<<< HEAD
         let access = Access::new(store.clone(), &config.entry)?;
         let routes = ingest::routes(queue.clone()).merge(api::routes(store.clone(), queue, access.clone()));
-        let app = guarded(routes.merge(access::routes(access.clone())), &access);
-=======
-        let app = ingest::routes(queue.clone()).merge(api::routes(store.clone(), queue)).merge(web::routes());
->>>>>>> web
+        let routes = routes.merge(access::routes(access.clone())).merge(web::routes());
+        let app = guarded(routes, &access);
         let listener = TcpListener::bind(config.listen).await;
         let listener =
             listener.with_context(|| format!("cannot listen on {}; --listen gives another", config.listen))?;

@@ -14,6 +14,7 @@ const NAMES: &[(&str, &str)] = &[
     ("filesystem/inodes_free", "k8s.node.filesystem.inode.free"),
     ("filesystem/limit", "k8s.node.filesystem.capacity"),
     ("filesystem/usage", "k8s.node.filesystem.usage"),
+    ("gpu/usage", "podscope.container.gpu.memory.usage"),
     ("memory/cache", "podscope.container.memory.cache"),
     ("memory/limit", "podscope.container.memory.limit"),
     ("memory/major_page_faults", "container.paging.faults"),
