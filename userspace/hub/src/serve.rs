@@ -55,8 +55,7 @@ impl Hub {
         let queue = Queue::start(Writer::new(store.clone(), config.max_series), config.max_waiting);
         let access = Access::new(store.clone(), &config.entry)?;
         let routes = ingest::routes(queue.clone()).merge(api::routes(store.clone(), queue, access.clone()));
-        let routes = routes.merge(access::routes(access.clone())).merge(web::routes());
-        let app = guarded(routes, &access);
+        let app = guarded(routes.merge(access::routes(access.clone())).merge(web::routes()), &access);
         let listener = TcpListener::bind(config.listen).await;
         let listener =
             listener.with_context(|| format!("cannot listen on {}; --listen gives another", config.listen))?;
