@@ -216,6 +216,7 @@ fn page(status: StatusCode, title: &str, said: &str, body: &str) -> Response {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title} – podscope</title>
+<link rel="icon" href="/web/assets/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/web/assets/style.css">
 </head>
 <body class="entry">

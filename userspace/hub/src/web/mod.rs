@@ -5,22 +5,13 @@ mod older;
 
 use axum::Router;
 use axum::extract::Path;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY};
-use axum::http::header::{HeaderName, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
-/// What a page may do: nothing but what this server itself has sent, and none of it within the page.
-const POLICY: &str = "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; \
-                      frame-ancestors 'none'";
-const HEADERS: [(HeaderName, &str); 4] = [
-    // A browser asks each time whether a file is still the same, and mostly hears that it is.
-    (CACHE_CONTROL, "no-cache"),
-    (CONTENT_SECURITY_POLICY, POLICY),
-    (REFERRER_POLICY, "same-origin"),
-    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-];
+/// A browser asks each time whether a file is still the same, and mostly hears that it is.
+const ASK: (HeaderName, &str) = (CACHE_CONTROL, "no-cache");
 /// Pages: each is the same document, which knows by its address what to show.
 const PAGES: [&str; 9] = [
     "/web",
@@ -58,11 +49,11 @@ async fn asset(Path(name): Path<String>, asked: HeaderMap) -> Response {
 /// A file, or that the reader has it already.
 fn send(name: &str, asked: &HeaderMap) -> Response {
     let Some(asset) = assets::ASSETS.iter().find(|asset| asset.name == name) else {
-        return (StatusCode::NOT_FOUND, HEADERS, "there is no such file\n").into_response();
+        return (StatusCode::NOT_FOUND, [ASK], "there is no such file\n").into_response();
     };
     let held = asked.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     if held.flat_map(|tags| tags.split(',')).any(|tag| tag.trim() == asset.tag) {
-        return (StatusCode::NOT_MODIFIED, HEADERS, [(ETAG, asset.tag.as_str())]).into_response();
+        return (StatusCode::NOT_MODIFIED, [ASK, (ETAG, asset.tag.as_str())]).into_response();
     }
-    (HEADERS, [(ETAG, asset.tag.as_str()), (CONTENT_TYPE, asset.form())], asset.text).into_response()
+    ([ASK, (ETAG, asset.tag.as_str()), (CONTENT_TYPE, asset.form())], asset.text).into_response()
 }

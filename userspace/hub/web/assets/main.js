@@ -1,4 +1,5 @@
 import { link, view } from './address.js';
+import { ask } from './api.js';
 import { h } from './dom.js';
 import { toolbar } from './toolbar.js';
 
@@ -58,8 +59,19 @@ load.later = () => document.addEventListener('visibilitychange', () => load(true
 /** Long spans change slowly. */
 const pause = () => (['-5m', '-15m', '-1h'].includes(view().from) ? 10_000 : 60_000);
 
+/** Who has logged in, and the way out; a hub that is open to all has neither. */
+async function who() {
+  const { name, csrf } = await ask('me', {});
+  if (!csrf) return;
+  const secret = h('input', { type: 'hidden', name: 'csrf', value: csrf });
+  const form = h('form', { method: 'post', action: '/web/logout' }, secret, h('span', {}, name), ' ', h('button', {}, 'Log out'));
+  document.getElementById('who').replaceChildren(form);
+}
+
 document.getElementById('zone').textContent = `Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`;
 addEventListener('popstate', draw);
 addEventListener('podscope:address', draw);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
 draw();
+// Panels say themselves that the hub does not answer.
+who().catch(() => {});

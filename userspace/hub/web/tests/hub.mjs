@@ -1,17 +1,17 @@
 // A hub on an empty database, and a Chromium that may talk to nobody else.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 
-/** Starts the program that `PODSCOPE_HUB` names, and says its address. */
-export async function startHub() {
+/** Starts the program that `PODSCOPE_HUB` names, without login unless `flags` has others, and says its address. */
+export async function startHub(flags = ['--open']) {
   const program = process.env.PODSCOPE_HUB ?? 'target/debug/podscope-hub';
   const folder = await mkdtemp(join(tmpdir(), 'podscope-pages-'));
-  const env = { ...process.env, PODSCOPE_HUB_OPEN: 'loopback' };
-  const child = spawn(program, ['serve', '--listen', '127.0.0.1:0', '--database-url', `sqlite:${join(folder, 'hub.db')}`], { env });
+  const database = ['--database-url', `sqlite:${join(folder, 'hub.db')}`];
+  const child = spawn(program, ['serve', '--listen', '127.0.0.1:0', ...database, ...flags]);
   const address = await new Promise((resolve, reject) => {
     let said = '';
     child.stderr.on('data', (text) => {
@@ -27,7 +27,9 @@ export async function startHub() {
     child.kill();
     await rm(folder, { recursive: true });
   };
-  return { address, stop };
+  /** Lets somebody in. */
+  const addUser = (name, password) => execFileSync(program, ['user', 'add', name, ...database], { input: `${password}\n` });
+  return { address, addUser, stop };
 }
 
 export const startBrowser = () => chromium.launch({ executablePath: process.env.PODSCOPE_CHROMIUM ?? '/usr/bin/chromium' });

@@ -249,6 +249,7 @@ describe('pages', { concurrency: 2 }, () => {
     const first = await fetch(`${hub}/web/assets/uplot.js`);
     const tag = first.headers.get('etag');
     assert.match(tag, /^"[0-9a-f]{32}"$/);
+    assert.match((await fetch(`${hub}/web`)).headers.get('content-security-policy'), /^default-src 'self';(?!.*unsafe)/);
     assert.equal((await fetch(`${hub}/web/assets/uplot.js`, { headers: { 'if-none-match': tag } })).status, 304);
     for (const missing of ['/web/nothing', '/web/assets/', '/web/assets/..%2f..%2f..%2fetc%2fpasswd']) {
       assert.equal((await fetch(hub + missing)).status, 404, missing);
