@@ -1,4 +1,4 @@
-//! `cargo xtask run`: the agent on this host, beside real pods or the demo's.
+//! `cargo xtask run`: the agent on this host, beside real pods or the demo's, and a hub where one is asked for.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, IsTerminal};
@@ -17,6 +17,8 @@ use crate::setup::{self, toolchain::Source};
 
 /// Where the agent listens unless its flags say otherwise.
 const LISTEN: &str = "127.0.0.1:9435";
+/// Where the hub listens: OTLP's own port.
+const HUB: &str = "127.0.0.1:4318";
 /// The sockets of container runtimes that the agent finds by itself.
 const SOCKETS: [&str; 4] = [
     "/run/containerd/containerd.sock",
@@ -35,6 +37,9 @@ pub struct Args {
     /// Beside a private containerd with three pods: one busy, one of short processes, one asleep.
     #[arg(long)]
     demo: bool,
+    /// With a hub that keeps what the agent measures, and shows it at http://127.0.0.1:4318/web.
+    #[arg(long)]
+    hub: bool,
     /// Without optimisation: faster to build, dearer to run.
     #[arg(long)]
     debug: bool,
@@ -49,7 +54,7 @@ pub struct Args {
 /// When something cannot be built or started, or the agent fails.
 pub fn run(args: &Args) -> Result<()> {
     let cache = setup::setup(Source::Auto)?;
-    let binaries = build(args.debug)?;
+    let binaries = build(args)?;
     let mut flags = args.flags.clone();
     // Both are taken from here on: the end is in order, not at once.
     let ended = Arc::new(AtomicBool::new(false));
@@ -65,24 +70,63 @@ pub fn run(args: &Args) -> Result<()> {
         say_runtime(&flags);
         None
     };
+    let hub = if args.hub {
+        flags.extend(["--otlp-endpoint".to_owned(), format!("http://{HUB}/v1/metrics")]);
+        Some(Hub::start(&binaries)?)
+    } else {
+        None
+    };
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     let result = if std::io::stdout().is_terminal() && !dumb {
         with_view(&binaries, &flags, &ended)
     } else {
         plain(&binaries, &flags, &ended)
     };
+    let stopped = hub.map_or(Ok(()), Hub::stop);
     let removed = demo.map_or(Ok(()), Demo::stop);
-    result.and(removed)
+    result.and(stopped).and(removed)
 }
 
-/// Builds agent and command line and returns the folder that holds them.
-fn build(debug: bool) -> Result<PathBuf> {
+/// Builds what is run and returns the folder that holds it.
+fn build(args: &Args) -> Result<PathBuf> {
     let mut cargo = cmd::cargo(["build", "--package", "podscope-agent", "--package", "podscope-cli"]);
-    if !debug {
+    if args.hub {
+        cargo.args(["--package", "podscope-hub"]);
+    }
+    if !args.debug {
         cargo.arg("--release");
     }
     cmd::run(&mut cargo)?;
-    Ok(target().join(if debug { "debug" } else { "release" }))
+    Ok(target().join(if args.debug { "debug" } else { "release" }))
+}
+
+/// A hub that lets everybody on this machine in; what it has kept is there the next time.
+struct Hub(Child);
+
+impl Hub {
+    fn start(binaries: &Path) -> Result<Self> {
+        let (database, log) = (binaries.join("podscope-hub.db"), binaries.join("podscope-hub.log"));
+        let file = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        let url = format!("sqlite:{}", database.display());
+        let flags = ["serve", "--open", "--listen", HUB, "--database-url", url.as_str()];
+        let mut command = cmd::command(binaries.join("podscope-hub"), flags);
+        let child = command.stderr(file).spawn();
+        let mut child = child.with_context(|| format!("cannot start `{}`", cmd::show(&command)))?;
+        let start = Instant::now();
+        while TcpStream::connect(HUB).is_err() {
+            if child.try_wait()?.is_some() || start.elapsed() > READY_LIMIT {
+                child.kill().ok();
+                bail!("the hub does not answer at {HUB}: {}", fs::read_to_string(&log).unwrap_or_default().trim());
+            }
+            std::thread::sleep(POLL);
+        }
+        println!("http://{HUB}/web    the hub's pages; its log is in {}", log.display());
+        Ok(Self(child))
+    }
+
+    fn stop(mut self) -> Result<()> {
+        end(&mut self.0, false).map(drop)
+    }
 }
 
 /// Where cargo builds.
