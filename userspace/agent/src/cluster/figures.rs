@@ -44,9 +44,10 @@ pub(super) fn unix_ns(time: SystemTime) -> u64 {
 
 impl Figures {
     /// The kubelet's counters become rates, as metrics-server makes them: from the last two readings at different times.
-    /// `now_ns` stands for the time of a sample that has none.
+    /// `now_ns` stands for the time of a sample that has none, or an impossible one.
     pub fn of_kubelet(resource: Resource, before: &Self, now_ns: u64) -> Self {
-        let time = |ms: i64| u64::try_from(ms).ok().filter(|&ms| ms > 0).map_or(now_ns, |ms| ms * NS_PER_MS);
+        let given = |ms: i64| u64::try_from(ms).ok().filter(|&ms| ms > 0)?.checked_mul(NS_PER_MS);
+        let time = |ms: i64| given(ms).unwrap_or(now_ns);
         let mut new = Self::default();
         for (whose, reading) in resource.readings {
             let last = before.readings.get(&whose);

@@ -77,7 +77,8 @@ impl Kmsg {
                 Ok(length) => {
                     records += 1;
                     let Some(record) = Record::parse(&self.buffer[..length]) else { continue };
-                    self.lost += self.next.map_or(0, |next| record.sequence.saturating_sub(next));
+                    let missing = self.next.map_or(0, |next| record.sequence.saturating_sub(next));
+                    self.lost = self.lost.saturating_add(missing);
                     self.next = Some(record.sequence.saturating_add(1));
                     if let Some(line) = self.joiner.take(&record) {
                         each(line);
@@ -185,6 +186,14 @@ mod tests {
         let (mut kmsg, _) = scripted([Ok("garbage"), Ok(";"), Ok("6,7,1,-;a\n"), Ok("-1,x,1,-;\n")]);
         assert_eq!(kmsg.poll(|line| panic!("{line:?}")), 4);
         assert_eq!(kmsg.lost(), 0);
+    }
+
+    #[test]
+    fn numbers_that_jump_to_and_fro_are_counted_as_far_as_a_count_goes() {
+        let far = "6,18446744073709551614,1,-;b\n";
+        let (mut kmsg, _) = scripted([Ok("6,1,1,-;a\n"), Ok(far), Ok("6,1,1,-;a\n"), Ok(far)]);
+        assert_eq!(kmsg.poll(|line| panic!("{line:?}")), 4);
+        assert_eq!(kmsg.lost(), u64::MAX);
     }
 
     #[test]

@@ -36,6 +36,19 @@ fn two_readings_make_a_rate_as_metrics_server_does() {
 }
 
 #[test]
+fn an_impossible_time_is_as_good_as_none() {
+    for impossible in [0, i64::MAX as u64] {
+        let figures = Figures::of_kubelet(page("1.0", impossible), &Figures::default(), 7 * MS);
+        assert_eq!(figures.readings[&app()].cpu.map(|(seconds, _)| seconds), Some(1.0));
+        let later = Figures::of_kubelet(page("2.0", 17), &figures, 27 * MS);
+        assert_eq!(later.all.len(), figures.all.len());
+    }
+    let line = "node_memory_working_set_bytes 5 9223372036854775807\n";
+    let figures = Figures::of_kubelet(parse(line), &Figures::default(), 7 * MS);
+    assert_eq!(figures.all[&Whose::Node].working_set, Some((5, 7 * MS)));
+}
+
+#[test]
 fn a_counter_that_begins_again_makes_no_rate() {
     let first = Figures::of_kubelet(page("9.0", 1_795_169_582_018), &Figures::default(), 0);
     let second = Figures::of_kubelet(page("1.0", 1_795_169_597_018), &first, 0);
