@@ -123,9 +123,9 @@ pub(super) fn step(asked: Option<&str>, (from, to): (i64, i64), finest: Level) -
     Ok((step, level.max(finest)))
 }
 
-/// The next step up that people use.
+/// The next step up that people use; a multiple of the agents' interval, so that every step has as many points.
 fn nice(least: i64) -> i64 {
-    const STEPS: [i64; 15] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 21_600, 86_400];
+    const STEPS: [i64; 15] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 21_600, 86_400];
     STEPS.into_iter().find(|step| *step >= least).unwrap_or_else(|| (least / 86_400 + 1) * 86_400)
 }
 
@@ -187,6 +187,6 @@ mod tests {
         assert_eq!(step(Some("90"), (0, 600), Level::Raw).unwrap(), (90, Level::Raw));
         assert_eq!(step(Some("2h"), (0, 86_400), Level::Raw).unwrap(), (7_200, Level::Hour));
         assert!(step(Some("1"), (0, 86_400), Level::Raw).is_err());
-        assert_eq!(step(None, (0, 3_600), Level::Raw).unwrap().0, 15);
+        assert_eq!(step(None, (0, 3_600), Level::Raw).unwrap().0, 20);
     }
 }

@@ -11,8 +11,8 @@ use crate::store::{Outcome, Writer};
 
 /// Points that are written in one transaction.
 const TOGETHER: usize = 100_000;
-/// Requests that are taken apart at once: meanwhile each is in memory several times.
-const AT_ONCE: usize = 4;
+/// Requests that are taken apart and written at once: they take several times the memory of one that waits.
+const AT_ONCE: usize = 16;
 /// A request that finds no room for so long is turned away.
 const ROOM: Duration = Duration::from_secs(5);
 /// A database that takes longer than this to write is a fault; its sender tries again.
@@ -67,7 +67,7 @@ pub enum Refused {
 struct Job {
     batch: Batch,
     answer: oneshot::Sender<Result<Outcome, String>>,
-    room: OwnedSemaphorePermit,
+    held: [OwnedSemaphorePermit; 2],
 }
 
 /// The way to the database. Cheap to clone.
@@ -113,10 +113,10 @@ impl Queue {
         let Ok(Ok(room)) = room else {
             return Err(self.turn_away(Refused::Busy));
         };
-        let batch = {
-            let _hand = self.hands.acquire().await;
-            batch().map_err(Refused::Malformed)?
+        let Ok(hand) = Arc::clone(&self.hands).acquire_owned().await else {
+            return Err(self.turn_away(Refused::Busy));
         };
+        let batch = batch().map_err(Refused::Malformed)?;
         let (rejected, reason) = (batch.rejected, batch.reason);
         self.counters.malformed.fetch_add(rejected, Ordering::Relaxed);
         if batch.samples.is_empty() {
@@ -124,7 +124,7 @@ impl Queue {
         }
         let (answer, outcome) = oneshot::channel();
         let gone = || self.turn_away(Refused::Database("the writer has ended".to_owned()));
-        self.jobs.send(Job { batch, answer, room }).map_err(|_| gone())?;
+        self.jobs.send(Job { batch, answer, held: [room, hand] }).map_err(|_| gone())?;
         let outcome = outcome.await.map_err(|_| gone())?;
         let outcome = outcome.map_err(|error| self.turn_away(Refused::Database(error)))?;
         let why = match (reason, outcome.out_of_time, outcome.over_limit) {
@@ -153,7 +153,7 @@ async fn work(mut writer: Writer, mut inbox: mpsc::UnboundedReceiver<Job>, count
             jobs.push(job);
         }
         let (batches, answers): (Vec<Batch>, Vec<_>) =
-            jobs.into_iter().map(|job| (job.batch, (job.answer, job.room))).unzip();
+            jobs.into_iter().map(|job| (job.batch, (job.answer, job.held))).unzip();
         let written = tokio::time::timeout(PATIENCE, writer.write(&batches, now_ms())).await;
         let written = match written {
             Ok(written) => written.map_err(|error| chain(&error)),
