@@ -109,6 +109,10 @@ impl Store {
                     for statement in dialect.greeting() {
                         connection.execute(*statement).await?;
                     }
+                    if dialect == Dialect::Sqlite && size > 1 {
+                        // Each connection has a cache of its own, and readers the system's as well.
+                        connection.execute("PRAGMA cache_size = -2048").await?;
+                    }
                     Ok(())
                 })
             })
