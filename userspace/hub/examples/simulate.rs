@@ -178,7 +178,7 @@ async fn account(address: SocketAddr) -> Result<()> {
         for _ in 0..5 {
             let asked = Instant::now();
             let mut stream = TcpStream::connect(address).await?;
-            let ask = format!("GET /api/v1/accounting?from=-30d&by={by} HTTP/1.0\r\nHost: hub\r\n\r\n");
+            let ask = format!("GET /api/v1/accounting?from=-30d&by={by} HTTP/1.0\r\nHost: localhost\r\n\r\n");
             stream.write_all(ask.as_bytes()).await?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).await?;

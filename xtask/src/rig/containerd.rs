@@ -21,8 +21,8 @@ use crate::driver::Driver;
 
 /// How long containerd may take to answer after its start, and to end after SIGTERM.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long one CRI call may take.
-const CALL_LIMIT: Duration = Duration::from_secs(60);
+/// How long one CRI call may take: in a guest whose processors are software, a pod can take more than a minute.
+const CALL_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A containerd process, running or stopped.
